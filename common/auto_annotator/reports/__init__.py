@@ -1,0 +1,1 @@
+"""Results for people and other tools: JSON Lines, CVAT XML, COCO, pages."""

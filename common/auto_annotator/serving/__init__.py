@@ -1,0 +1,1 @@
+"""The functions as services: request -> callable -> reply."""
