@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -124,8 +123,11 @@ class Votes:
     @classmethod
     def empty(cls, members: Sequence[str]) -> Votes:
         """No face at all."""
-        m, z = len(members), partial(np.zeros, dtype=np.float32)
-        return cls(members=tuple(members), scores=z((0, m)), edge_spread=z((0, 4)), landmark_spread=z((0, 5)))
+
+        def zeros(width: int) -> Float32Array:
+            return np.zeros((0, width), np.float32)
+
+        return cls(members=tuple(members), scores=zeros(len(members)), edge_spread=zeros(4), landmark_spread=zeros(5))
 
     def __len__(self) -> int:
         return len(self.scores)
