@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auto_annotator.errors import ConfigError
 
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -193,6 +192,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     allow_cpu: bool = False
     threads: int = Field(default=0, ge=0)
+    side_by_side: bool = Field(default=False, description="run the members of an ensemble at once, sharing the cores")
     gpu_memory_mb: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=200_000_000, ge=1)
     budget_seconds: float = Field(default=60.0, gt=0, description="views are dropped to keep one picture within it")

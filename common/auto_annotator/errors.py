@@ -31,4 +31,12 @@ class DeviceError(AutoAnnotatorError):
 
 
 class MemberError(AutoAnnotatorError):
-    """A member of an ensemble returned something that is not a valid answer."""
+    """A member of an ensemble returned something that is not a valid answer.
+
+    Attributes:
+        reason: a short stable code: `garbage`, `too_many_boxes`.
+    """
+
+    def __init__(self, message: str, *, reason: str = "garbage") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from auto_annotator.geometry import flip_faces, map_faces, tile_windows
-from auto_annotator.types import Faces, Image
+from auto_annotator.types import Faces, Float32Array, Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +78,29 @@ def make_canvas(
 def view_windows(width: int, height: int, tile: int | None, overlap: float) -> list[tuple[int, int, int, int]]:
     """The windows of a view: the whole picture, or tiles of `tile` picture pixels."""
     return [(0, 0, width, height)] if tile is None else tile_windows(width, height, tile, overlap)
+
+
+def view_scale(window: tuple[int, int], size: int | None, max_enlarge: float, fixed: tuple[int, int] | None) -> float:
+    """Canvas pixels per picture pixel.
+
+    Args:
+        window: (width, height) of what the view shows, in picture pixels.
+        size: wanted length of the long side on the canvas; None = keep the picture's resolution (tiles).
+        max_enlarge: upper limit, so that a small crop is not blown up.
+        fixed: (height, width) of the canvas of a model that takes only that.
+    """
+    width, height = window
+    scale = 1.0 if size is None else min(size / max(width, height), max_enlarge)
+    return scale if fixed is None else min(scale, fixed[1] / width, fixed[0] / height)
+
+
+def whole_in_tile(boxes: Float32Array, window: tuple[int, int, int, int], width: int, height: int) -> npt.NDArray[np.bool_]:
+    """(n,) which boxes (picture pixels) a tile shows whole: not cut by a side of the tile that lies inside the picture.
+
+    A cut face is seen whole by a neighbouring tile if it fits into the overlap, else by a view of the whole picture.
+    """
+    inside = np.array([window[0] > 0, window[1] > 0, window[2] < width, window[3] < height])
+    distance = np.stack(
+        [boxes[:, 0] - window[0], boxes[:, 1] - window[1], window[2] - boxes[:, 2], window[3] - boxes[:, 3]], axis=1
+    )
+    return np.asarray(((distance > 1.0) | ~inside).all(axis=1), dtype=np.bool_)

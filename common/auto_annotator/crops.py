@@ -1,0 +1,110 @@
+"""Square crops of a picture through a similarity transform, without aliasing when they shrink it.
+
+Every transform here is a (2, 3) float64 matrix between *continuous* coordinates (see `geometry`): the crop covers 0..size on
+both axes. OpenCV counts from pixel centres; the half pixels are added and taken away in `Pyramid.crop` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from auto_annotator.types import Image
+
+Matrix = npt.NDArray[np.float64]
+
+
+def square_matrix(
+    center: npt.ArrayLike, side: float, size: int, *, angle: float = 0.0, mirrored: bool = False
+) -> npt.NDArray[np.float64]:
+    """(2, 3) transform from picture to crop: a square of the picture becomes 0..size upright.
+
+    Args:
+        center: x y of the middle of the square in picture pixels.
+        side: its side in picture pixels; must be above 0.
+        size: side of the crop in pixels.
+        angle: how far the square is turned, in radians from the x axis towards the y axis (clockwise as seen).
+        mirrored: whether left and right of the crop are swapped.
+
+    Raises:
+        ValueError: for a side that is not above 0.
+    """
+    if not side > 0:
+        raise ValueError(f"side: got {side}, expected a length above 0")
+    cos, sin = np.cos(angle) * size / side, np.sin(angle) * size / side
+    linear = np.array([[cos, sin], [-sin, cos]])
+    if mirrored:
+        linear[0] = -linear[0]
+    shift = size / 2 - linear @ np.asarray(center, np.float64)
+    return np.hstack([linear, shift[:, None]])
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The (2, 3) transform that undoes an invertible one."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.hstack([linear, -(linear @ matrix[:, 2])[:, None]])
+
+
+class Pyramid:
+    """A picture and its halves, quarters and so on, each made when a crop first asks for it.
+
+    A crop that shrinks the picture is taken from the smallest level that still has its resolution. So a crop costs the
+    same for a large face as for a small one, and fine texture is averaged instead of sampled (bilinear sampling alone
+    looks at four pixels, however many the crop steps over).
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._levels = [image]
+
+    def _level(self, scale: float) -> Image:
+        import cv2
+
+        wanted = int(np.log2(1 / scale)) if scale < 1 else 0
+        while len(self._levels) <= wanted and max(self._levels[-1].shape[:2]) > 1:
+            rows, columns = ((side + 1) // 2 for side in self._levels[-1].shape[:2])
+            half = cv2.resize(self._levels[-1], (columns, rows), interpolation=cv2.INTER_AREA)
+            self._levels.append(np.asarray(half, np.uint8))
+        return self._levels[min(wanted, len(self._levels) - 1)]
+
+    def crop(self, matrix: Matrix, size: int, *, replicate: bool = False) -> Image | None:
+        """The crop that a similarity transform from picture to crop describes.
+
+        Args:
+            matrix: (2, 3) float64, picture -> crop.
+            size: side of the crop in pixels.
+            replicate: what lies outside the picture repeats its border instead of being black.
+
+        Returns:
+            RGB (size, size, 3) uint8, or None where no pixel of the picture lies in the crop or the matrix is not usable.
+        """
+        import cv2
+
+        scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+        if not (np.isfinite(matrix).all() and np.isfinite(scale) and scale > 0):
+            return None
+        level = self._level(scale)
+        rows, columns = level.shape[:2]
+        ratio = np.array([columns / self._levels[0].shape[1], rows / self._levels[0].shape[0]])
+        to_crop = matrix.copy()
+        to_crop[:, :2] /= ratio
+        window = _window(inverse(to_crop), size, columns, rows)
+        if window is None:
+            return None
+        x1, y1, x2, y2 = window
+        to_crop[:, 2] += to_crop[:, :2] @ (x1 + 0.5, y1 + 0.5) - 0.5
+        border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+        pixels = level[y1:y2, x1:x2]  # only what is needed: OpenCV's warps stop at 32,767 pixels a side
+        return np.asarray(cv2.warpAffine(pixels, to_crop, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
+def _window(to_level: Matrix, size: int, columns: int, rows: int) -> tuple[int, int, int, int] | None:
+    """x1 y1 x2 y2 of the pixels that a crop touches, None if there are none."""
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ to_level[:, :2].T + to_level[:, 2]
+    limit = np.array([columns, rows])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if (high <= 0).any() or (low >= limit).any():
+        return None
+    margin = 2  # bilinear sampling reads one pixel further on each side; one more for rounding
+    x1, y1 = np.clip(np.floor(low) - margin, 0, limit).astype(int).tolist()
+    x2, y2 = np.clip(np.ceil(high) + margin, 0, limit).astype(int).tolist()
+    return x1, y1, x2, y2

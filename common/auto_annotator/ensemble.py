@@ -1,0 +1,260 @@
+"""An ensemble ready to run: detectors and refiners built from an ensemble file, each with its weights, views and curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auto_annotator.config import (
+    EnsembleConfig,
+    MemberConfig,
+    PartConfig,
+    RefinerConfig,
+    Settings,
+    ViewConfig,
+    ensemble_path,
+    import_object,
+    load_ensemble,
+)
+from auto_annotator.detectors.base import Detector, MemberContext, nms
+from auto_annotator.errors import ConfigError, MemberError
+from auto_annotator.fusion.boxes import Source
+from auto_annotator.fusion.calibration import Curve
+from auto_annotator.geometry import area, clip_boxes
+from auto_annotator.landmarks.base import Refiner
+from auto_annotator.session import Runtime, Session
+from auto_annotator.types import Faces, Image
+from auto_annotator.views import Canvas, make_canvas, view_scale, view_windows, whole_in_tile
+from auto_annotator.weights import locate
+
+BATCH_PIXELS = 2_500_000
+"""Canvases run together up to this many pixels: larger batches only cost memory."""
+
+TILE_NMS_IOU = 0.5
+"""Two tiles of one member that show the same face whole give nearly the same box."""
+
+SCORE_SLACK = 1e-3
+"""Rounding that a float16 model may add to a score of 0 or 1."""
+
+BAD_ROWS_ALLOWED = 0.1
+"""Share of degenerate rows (inverted, outside) that a low threshold may bring; above it the answer is garbage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One view of one picture, laid out for one detector: what will be run and what it costs."""
+
+    view: ViewConfig
+    windows: tuple[tuple[int, int, int, int], ...]
+    scale: float
+
+    @property
+    def megapixels(self) -> float:
+        """Size of all canvases together, without padding."""
+        return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.windows) * self.scale**2 / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A detector that votes, with its views and calibration.
+
+    Attributes:
+        index: its column in `Votes`.
+        config: its entry in the ensemble file.
+        detector: the built detector.
+        curves: calibration by view name; a view without one keeps raw scores.
+    """
+
+    index: int
+    config: MemberConfig
+    detector: Detector
+    curves: Mapping[str, Curve]
+
+    @property
+    def name(self) -> str:
+        """Its name in the ensemble file."""
+        return self.config.name
+
+    def plans(self, width: int, height: int) -> list[Plan]:
+        """The views that make sense for a picture of that size, in the order of the file.
+
+        A small picture is enlarged only so far; then two sizes can come out the same, and the second is left out.
+        """
+        seen: set[tuple[bool, bool, float]] = set()
+        plans = []
+        for view in self.config.views:
+            if max(width, height) <= view.longer_than:
+                continue
+            windows = view_windows(width, height, view.tile, view.overlap)
+            first = windows[0]
+            scale = view_scale((first[2] - first[0], first[3] - first[1]), view.size, view.max_enlarge, self.detector.fixed_size)
+            key = (view.tile is not None and len(windows) > 1, view.flip, round(scale, 4))
+            if key not in seen:
+                seen.add(key)
+                plans.append(Plan(view=view, windows=tuple(windows), scale=scale))
+        return plans
+
+    def source(self, plan: Plan) -> Source:
+        """What the fusion must know of the list of faces that a plan gives."""
+        view = plan.view
+        return Source(
+            member=self.index, weight=view.weight, min_side=view.min_face / plan.scale, max_side=view.max_face / plan.scale
+        )
+
+    def look(self, image: Image, plan: Plan, *, max_faces: int) -> Faces:
+        """Run the detector on one view of the picture.
+
+        Args:
+            image: RGB (h, w, 3) uint8.
+            plan: one of `plans`.
+            max_faces: more rows than this are garbage.
+
+        Returns:
+            Faces in picture pixels, clipped to it, scores calibrated.
+
+        Raises:
+            MemberError: if the detector's answer is garbage.
+        """
+        height, width = image.shape[:2]
+        parts = []
+        for window, faces in self._run(image, plan, max_faces):
+            parts.append(faces.select(whole_in_tile(faces.boxes, window, width, height)))
+        faces = Faces.concat(parts)
+        if len(parts) > 1:
+            faces = faces.select(nms(faces.boxes, faces.scores, TILE_NMS_IOU))
+        curve = self.curves.get(plan.view.name)
+        scores = np.clip(faces.scores if curve is None else np.asarray(curve(faces.scores), np.float32), 0, 1)
+        return Faces(boxes=np.asarray(clip_boxes(faces.boxes, width, height), np.float32), scores=scores, landmarks=faces.landmarks)
+
+    def _run(self, image: Image, plan: Plan, max_faces: int) -> list[tuple[tuple[int, int, int, int], Faces]]:
+        canvas_pixels = plan.megapixels * 1e6 / len(plan.windows)
+        step = max(1, int(BATCH_PIXELS // max(1.0, canvas_pixels))) if self.detector.capabilities.batch else 1
+        found: list[tuple[tuple[int, int, int, int], Faces]] = []
+        total = 0
+        for start in range(0, len(plan.windows), step):
+            canvases = [self._canvas(image, plan, w) for w in plan.windows[start : start + step]]
+            for group in _equal_shapes(canvases):
+                answers = self.detector.detect([c.pixels for c in group], threshold=self.config.threshold)
+                if len(answers) != len(group):
+                    raise MemberError(f"{len(answers)} answers for {len(group)} canvases")
+                for canvas, faces in zip(group, answers, strict=True):
+                    total += len(faces)
+                    if total > max_faces:
+                        raise MemberError(f"more than {max_faces} boxes", reason="too_many_boxes")
+                    found.append((canvas.window, canvas.to_picture(_sane(faces, canvas))))
+        return found
+
+    def _canvas(self, image: Image, plan: Plan, window: tuple[int, int, int, int]) -> Canvas:
+        fixed, stride = self.detector.fixed_size, self.detector.stride
+        return make_canvas(image, window, plan.scale, stride=stride, fixed=fixed, flip=plan.view.flip)
+
+
+def _equal_shapes(canvases: Sequence[Canvas]) -> list[list[Canvas]]:
+    groups: dict[tuple[int, ...], list[Canvas]] = {}
+    for canvas in canvases:
+        groups.setdefault(canvas.pixels.shape, []).append(canvas)
+    return list(groups.values())
+
+
+def _sane(faces: Faces, canvas: Canvas) -> Faces:
+    """Rows that can be faces on the canvas; garbage is a MemberError, rows in the padding just go."""
+    if not (np.isfinite(faces.boxes).all() and np.isfinite(faces.scores).all()):
+        raise MemberError("boxes or scores that are not finite")
+    if len(faces) and not (faces.scores.min() >= -SCORE_SLACK and faces.scores.max() <= 1 + SCORE_SLACK):
+        raise MemberError("scores outside 0..1")
+    height, width = canvas.pixels.shape[:2]
+    inside = area(np.asarray(clip_boxes(faces.boxes, width, height))) > 0
+    if len(faces) and (~inside).mean() > BAD_ROWS_ALLOWED:
+        raise MemberError(f"{int((~inside).sum())} of {len(faces)} boxes are inverted or outside the picture")
+    shown = inside & (area(np.asarray(clip_boxes(faces.boxes, *canvas.content))) > 0)
+    return faces.select(shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedRefiner:
+    """A landmark refiner and its entry in the ensemble file."""
+
+    config: RefinerConfig
+    refiner: Refiner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble:
+    """Everything an ensemble file names, built.
+
+    Attributes:
+        config: the file.
+        members: the detectors, in the order of the file.
+        refiners: the landmark models, in the order of the file.
+        final_curve: calibration of the fused score, None = keep it.
+        devices: devices that the opened sessions really use.
+    """
+
+    config: EnsembleConfig
+    members: tuple[Member, ...]
+    refiners: tuple[NamedRefiner, ...] = ()
+    final_curve: Curve | None = None
+    devices: tuple[str, ...] = ()
+
+
+def build_ensemble(settings: Settings) -> Ensemble:
+    """Read the ensemble of the settings, check its weights and open its models.
+
+    Raises:
+        ConfigError: if the file or a class is wrong.
+        WeightsError: if a weight file is missing or has another hash.
+        DeviceError: if the GPU that was asked for is not there.
+    """
+    config = load_ensemble(settings.ensemble)
+    runtime = Runtime(
+        device=settings.device, allow_cpu=settings.allow_cpu, threads=settings.threads, gpu_memory_mb=settings.gpu_memory_mb
+    )
+    if settings.side_by_side:
+        runtime = runtime.shared_between(len(config.members))
+    devices: list[str] = []
+
+    def open_session(path: Path) -> Session:
+        session = runtime.open(path)
+        devices.append(session.device)
+        return session
+
+    curves, final = load_calibration(settings.ensemble, config)
+    members = tuple(
+        Member(index=i, config=m, detector=_build(m, settings.models, open_session), curves=curves.get(m.name, {}))
+        for i, m in enumerate(config.members)
+    )
+    refiners = tuple(NamedRefiner(config=r, refiner=_build(r, settings.models, open_session)) for r in config.refiners)
+    return Ensemble(config=config, members=members, refiners=refiners, final_curve=final, devices=tuple(dict.fromkeys(devices)))
+
+
+def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Session]) -> Any:
+    context = MemberContext(weights=tuple(locate(name, folder) for name in part.weights), open_session=open_session)
+    factory = import_object(part.use)
+    try:
+        return factory(context, **part.options)
+    except TypeError as error:
+        raise ConfigError(f"member {part.name}: {part.use} does not take these options: {error}") from error
+    except IndexError as error:
+        raise ConfigError(f"member {part.name}: {part.use} needs more weight files than {len(part.weights)}") from error
+
+
+def load_calibration(ensemble: str, config: EnsembleConfig) -> tuple[dict[str, dict[str, Curve]], Curve | None]:
+    """The curves of an ensemble by member and view, and the one of the fused score.
+
+    Raises:
+        ConfigError: if the file named by the ensemble is missing or malformed.
+    """
+    if config.calibration is None:
+        return {}, None
+    path = ensemble_path(ensemble).parent / config.calibration
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        views = {m: {v: Curve(**knots) for v, knots in curves.items()} for m, curves in data["members"].items()}
+        return views, Curve(**data["final"]) if data.get("final") else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"calibration {path.name}: cannot be used ({type(error).__name__}: {error})") from error

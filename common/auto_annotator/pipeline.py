@@ -1,0 +1,232 @@
+"""The product's callables: an image in, an answer with its disagreement out. Built once from settings, used for many pictures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+import numpy as np
+
+from auto_annotator.config import Settings
+from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
+from auto_annotator.errors import AutoAnnotatorError, MemberError
+from auto_annotator.fusion.boxes import FusionSettings, Source
+from auto_annotator.fusion.faces import fuse_faces
+from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
+from auto_annotator.review import ReviewSettings, review_reasons
+from auto_annotator.types import Detection, Faces, Image, Problem, Votes
+
+log = logging.getLogger(__name__)
+
+WARM_UP_SIDE = 640
+"""Side in pixels of the picture that warms the models up: large enough for every view to run once."""
+
+REFINE_CHUNK = 32
+"""Faces that a refiner gets at once; between chunks the time budget is looked at."""
+
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad allocation", "bad_alloc", "cudaerrormemoryallocation")
+
+
+@dataclass(slots=True)
+class _Run:
+    """What has come together for one picture so far."""
+
+    deadline: float
+    lists: list[Faces] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    pace: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, name: str, start: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def broken(self, member: str) -> bool:
+        problem = self.problems.get(member)
+        return problem is not None and problem.reason != "out_of_time"
+
+
+class FaceDetection:
+    """Faces with five landmarks by an ensemble.
+
+    Attributes:
+        ensemble: the built ensemble.
+        members: names of the members that vote on boxes.
+        device: where the models really run, for example `cpu` or `cuda+cpu`.
+    """
+
+    def __init__(self, ensemble: Ensemble, settings: Settings | None = None) -> None:
+        self.ensemble = ensemble
+        self.settings = settings or Settings()
+        self.members = tuple(m.name for m in ensemble.members)
+        self.device = "+".join(ensemble.devices) or "cpu"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> FaceDetection:
+        """Build the ensemble that the settings name.
+
+        Raises:
+            AutoAnnotatorError: whatever is wrong with the file, the weights or the device.
+        """
+        return cls(build_ensemble(settings), settings)
+
+    def warm_up(self) -> None:
+        """Run every model once, so that the first real picture does not pay for it.
+
+        Raises:
+            MemberError: if a member fails on a plain grey picture; better at the start than at each picture.
+        """
+        grey = np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 127, np.uint8)
+        detection = self(grey)
+        failed = [p for p in detection.problems if p.reason != "out_of_time"]
+        if failed:
+            raise MemberError("; ".join(f"member {p.member}: {p.reason} ({p.detail})" for p in failed))
+        box = Faces.of([[200, 200, 440, 440]], [0.5])
+        for named in self.ensemble.refiners:
+            named.refiner.refine(grey, box)
+
+    def __call__(self, image: Image, *, threshold: float | None = None) -> Detection:
+        """Find the faces of one picture.
+
+        Args:
+            image: RGB (h, w, 3) uint8, upright.
+            threshold: faces with a fused score below it are left out, 0..1; None = the ensemble's own.
+
+        Returns:
+            Faces best first, who voted for them and why a person should look. A member that breaks is in `problems`.
+
+        Raises:
+            ValueError: for an array that is not RGB uint8, or a threshold outside 0..1.
+            AutoAnnotatorError: only if every member broke: no faces would then be a lie.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise ValueError(f"image: got {image.dtype} {image.shape}, expected uint8 (h, w, 3)")
+        limit = self.ensemble.config.threshold if threshold is None else threshold
+        if not 0 <= limit <= 1:
+            raise ValueError(f"threshold: got {limit}, expected 0..1")
+        run = _Run(deadline=time.perf_counter() + self.settings.budget_seconds)
+        self._look(image, run)
+        if all(run.broken(name) for name in self.members):
+            raise MemberError("no member answered: " + "; ".join(f"{p.member}: {p.reason}" for p in run.problems.values()))
+        start = time.perf_counter()
+        faces, votes, opinions = self._fuse(run)
+        rows = np.flatnonzero(faces.scores >= limit)
+        faces, votes, opinions = faces.select(rows), votes.select(rows), opinions.select(rows)
+        run.timed("fuse", start)
+        return self._finish(image, run, faces, votes, opinions)
+
+    def _look(self, image: Image, run: _Run) -> None:
+        """All views of all members: first views first, so that every member has had its say when time runs out."""
+        height, width = image.shape[:2]
+        plans = [m.plans(width, height) for m in self.ensemble.members]
+        for number, round_ in enumerate(zip_longest(*plans)):
+            jobs = [(m, p) for m, p in zip(self.ensemble.members, round_, strict=True) if p is not None]
+            for member, plan, answer in self._side_by_side(image, run, jobs, may_skip=number > 0):
+                if isinstance(answer, Problem):
+                    run.problems[member.name] = answer
+                else:
+                    run.lists.append(answer)
+                    run.sources.append(member.source(plan))
+        keep = [not run.broken(self.members[s.member]) for s in run.sources]
+        run.lists = [faces for faces, k in zip(run.lists, keep, strict=True) if k]
+        run.sources = [source for source, k in zip(run.sources, keep, strict=True) if k]
+
+    def _side_by_side(
+        self, image: Image, run: _Run, jobs: Sequence[tuple[Member, Plan]], *, may_skip: bool
+    ) -> list[tuple[Member, Plan, Faces | Problem]]:
+        def one(job: tuple[Member, Plan]) -> tuple[Member, Plan, Faces | Problem]:
+            return (*job, self._guarded(image, run, *job, may_skip=may_skip))
+
+        jobs = [job for job in jobs if not run.broken(job[0].name)]
+        if not self.settings.side_by_side or len(jobs) < 2:
+            return [one(job) for job in jobs]
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            return list(pool.map(one, jobs))
+
+    def _guarded(self, image: Image, run: _Run, member: Member, plan: Plan, *, may_skip: bool) -> Faces | Problem:
+        """One member looks at one view; whatever happens, the others go on."""
+        start = time.perf_counter()
+        expected = run.pace.get(member.name, 0.0) * plan.megapixels
+        if may_skip and start + expected > run.deadline:
+            return Problem(member=member.name, reason="out_of_time", detail=f"view {plan.view.name} left out")
+        try:
+            faces = member.look(image, plan, max_faces=self.settings.max_faces)
+        except Exception as error:
+            problem = _problem(member.name, error)
+            log.warning("member %s left out for this picture: %s (%s)", member.name, problem.reason, problem.detail)
+            return problem
+        finally:
+            run.timed(f"members/{member.name}", start)
+        spent = time.perf_counter() - start
+        run.pace[member.name] = max(run.pace.get(member.name, 0.0), spent / max(plan.megapixels, 1e-6))
+        return faces
+
+    def _fuse(self, run: _Run) -> tuple[Faces, Votes, LandmarkOpinions]:
+        config = self.ensemble.config.fusion
+        settings = FusionSettings(rule=config.rule, iou=config.iou, min_votes=config.min_votes)
+        weights = [self.ensemble.members[s.member].config.landmark_weight for s in run.sources]
+        faces, votes, opinions = fuse_faces(run.lists, run.sources, self.members, settings, weights)
+        if self.ensemble.final_curve is not None:
+            scores = np.asarray(self.ensemble.final_curve(faces.scores), np.float32)
+            faces = Faces(boxes=faces.boxes, scores=scores, landmarks=faces.landmarks)
+        return faces, votes, opinions
+
+    def _finish(self, image: Image, run: _Run, faces: Faces, votes: Votes, opinions: LandmarkOpinions) -> Detection:
+        height, width = image.shape[:2]
+        for named in self.ensemble.refiners:
+            start = time.perf_counter()
+            points = self._refine(image, run, named.config.name, named.refiner.refine, faces)
+            opinions = opinions.with_opinion(points, named.config.landmark_weight)
+            run.timed(f"refiners/{named.config.name}", start)
+        start = time.perf_counter()
+        if self.ensemble.refiners:
+            landmarks, spread = fuse_landmarks(opinions, faces.boxes)
+            faces = Faces(boxes=faces.boxes, scores=faces.scores, landmarks=landmarks)
+            votes = Votes(members=votes.members, scores=votes.scores, edge_spread=votes.edge_spread, landmark_spread=spread)
+        failed = any(run.broken(name) for name in self.members)
+        settings = ReviewSettings(**self.ensemble.config.review.model_dump())
+        reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed)
+        run.timed("fuse", start)
+        return Detection(
+            width=width,
+            height=height,
+            faces=faces,
+            votes=votes,
+            reasons=reasons,
+            problems=tuple(run.problems.values()),
+            seconds=run.seconds,
+        )
+
+    def _refine(self, image: Image, run: _Run, name: str, refine: Callable[[Image, Faces], np.ndarray], faces: Faces) -> np.ndarray:
+        """Points of one refiner, NaN for faces that it could not judge or that the time budget left out."""
+        points = np.full((len(faces), 5, 2), np.nan, np.float32)
+        for first in range(0, len(faces), REFINE_CHUNK):
+            if time.perf_counter() > run.deadline:
+                run.problems[name] = Problem(member=name, reason="out_of_time", detail=f"{len(faces) - first} faces left out")
+                break
+            rows = np.arange(first, min(first + REFINE_CHUNK, len(faces)))
+            try:
+                answer = np.asarray(refine(image, faces.select(rows)), np.float32)
+                if answer.shape != (len(rows), 5, 2):
+                    raise MemberError(f"points of shape {answer.shape} for {len(rows)} faces")
+                points[rows] = answer
+            except Exception as error:
+                run.problems[name] = _problem(name, error)
+                points[:] = np.nan
+                break
+        return points
+
+
+def _problem(member: str, error: Exception) -> Problem:
+    """What happened, without any text that a third-party library may have filled with data of the picture."""
+    text = str(error).lower()
+    if isinstance(error, MemberError):
+        return Problem(member=member, reason=error.reason, detail=str(error))
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        return Problem(member=member, reason="out_of_memory", detail=type(error).__name__)
+    detail = str(error) if isinstance(error, AutoAnnotatorError) else type(error).__name__
+    return Problem(member=member, reason="raised", detail=detail)
