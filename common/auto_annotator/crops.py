@@ -9,9 +9,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.types import Image
+from auto_annotator.geometry import area, clip_boxes
+from auto_annotator.types import Float32Array, Image
 
 Matrix = npt.NDArray[np.float64]
+
+MIN_SIDE = 1.0
+"""Shortest long side in pixels of a box that a crop is made of: within one pixel there is nothing to see."""
 
 
 def square_matrix(
@@ -43,6 +47,20 @@ def inverse(matrix: Matrix) -> Matrix:
     """The (2, 3) transform that undoes an invertible one."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.hstack([linear, -(linear @ matrix[:, 2])[:, None]])
+
+
+def usable_boxes(boxes: Float32Array, width: int, height: int) -> npt.NDArray[np.bool_]:
+    """(n,) bool: which (n, 4) x1 y1 x2 y2 boxes are finite, at least `MIN_SIDE` long, and overlap a width x height picture."""
+    with np.errstate(invalid="ignore"):
+        long_side = np.max(boxes[:, 2:] - boxes[:, :2], axis=1, initial=-np.inf)
+        visible = area(clip_boxes(boxes, width, height)) > 0
+    return np.asarray(np.isfinite(boxes).all(axis=1) & (long_side >= MIN_SIDE) & visible, dtype=np.bool_)
+
+
+def eye_angles(landmarks: Float32Array) -> Float32Array:
+    """(n,) direction of the eye line of (n, 5, 2) points in radians from the x axis towards the y axis; 0 where unknown."""
+    x, y = (landmarks[:, 1] - landmarks[:, 0]).T
+    return np.asarray(np.where(np.isfinite(x) & np.isfinite(y), np.arctan2(y, x), 0.0), np.float32)
 
 
 class Pyramid:
@@ -79,8 +97,8 @@ class Pyramid:
         """
         import cv2
 
-        scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        if not (np.isfinite(matrix).all() and np.isfinite(scale) and scale > 0):
+        scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))) if np.isfinite(matrix).all() else 0.0
+        if not 0 < scale < np.inf:
             return None
         level = self._level(scale)
         rows, columns = level.shape[:2]

@@ -12,6 +12,7 @@ from auto_annotator.commands.detect import add_input_options
 from auto_annotator.commands.options import settings_of
 from auto_annotator.commands.pictures import Picture, find_pictures
 from auto_annotator.commands.run import detect_pictures
+from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.reports.coco import write_coco
 from auto_annotator.reports.cvat_xml import write_cvat_xml
 from auto_annotator.reports.page import write_page
@@ -62,7 +63,7 @@ def export(faces: Path, pictures: Sequence[Picture], out: Path) -> None:
     order = {name: number for number, name in enumerate(paths)}
     records = sorted((r for r in read_records(faces) if r.image in order), key=lambda r: order[r.image])
     temporary = {kind: out / f".{name}.tmp" for kind, name in FILES.items() if kind != "faces"}
-    write_cvat_xml(records, temporary["cvat"])
+    write_cvat_xml(records, temporary["cvat"], labels=label_constructor())
     write_coco(records, temporary["coco"])
     write_page(records, paths, temporary["page"])
     for kind, path in temporary.items():

@@ -26,6 +26,9 @@ MIN_SIDE = 2
 OFF_PICTURE = 1.0
 """A point may lie this many pixels beyond the picture and still count as seen; rounding does that, a cut-off face more."""
 
+SCORE_DIGITS = 4
+"""Decimals of a score: finer differences mean nothing."""
+
 MAX_TEXT = 4096
 """Longest text attribute that CVAT takes; one character more fails the run."""
 
@@ -69,7 +72,7 @@ def face_shapes(detection: Detection) -> list[FaceShape]:
     shapes: list[FaceShape] = []
     for row in np.flatnonzero(keep):
         x1, y1, x2, y2 = (int(c) / GRID for c in boxes[row])
-        score = _unit(float(detection.faces.scores[row]))
+        score = round(_unit(float(detection.faces.scores[row])), SCORE_DIGITS)
         skeleton = tuple(
             Point(x=int(x) / GRID, y=int(y) / GRID, outside=bool(o)) for (x, y), o in zip(points[row], outside[row], strict=True)
         )
@@ -89,7 +92,7 @@ def _grid_boxes(boxes: npt.NDArray[Any], width: int, height: int) -> tuple[npt.N
     """Boxes in whole steps of 1 / GRID pixel, and which rows are boxes of this picture."""
     size = np.array([width, height], np.float64)
     edges = boxes.astype(np.float64).reshape(-1, 2, 2)
-    finite = np.isfinite(edges).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(edges).all(axis=(1, 2)), np.bool_)
     edges = np.where(finite[:, None, None], edges, 0.0)
     low, high = edges.min(axis=1), edges.max(axis=1)
     touches = ((high > 0) & (low < size)).all(axis=1)
@@ -99,19 +102,20 @@ def _grid_boxes(boxes: npt.NDArray[Any], width: int, height: int) -> tuple[npt.N
     limit = np.rint(size * GRID).astype(np.int64)
     first = np.clip(first - missing // 2, 0, np.maximum(limit - MIN_SIDE * GRID, 0))
     last = np.maximum(last, first + MIN_SIDE * GRID)
-    return np.hstack([first, last]), finite & touches & bool((size >= MIN_SIDE).all())
+    room = bool((size >= MIN_SIDE).all())
+    return np.hstack([first, last]), np.asarray(finite & touches & room, np.bool_)
 
 
 def _grid_points(detection: Detection, boxes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Landmarks (n, 5, 2) in steps of 1 / GRID pixel inside the picture, and (n, 5) which of them nobody saw there."""
     size = np.array([detection.width, detection.height], np.float64)
     points = detection.faces.landmarks.astype(np.float64)
-    known = np.isfinite(points).all(axis=2)
+    known = np.asarray(np.isfinite(points).all(axis=2), np.bool_)
     corner, side = boxes[:, None, :2] / GRID, (boxes[:, None, 2:] - boxes[:, None, :2]) / GRID
     points = np.where(known[:, :, None], points, corner + side * np.array(LANDMARK_TEMPLATE))
     inside = np.clip(points, 0, size)
     seen = known & (np.abs(points - inside) <= OFF_PICTURE).all(axis=2)
-    return np.rint(inside * GRID).astype(np.int64), ~seen
+    return np.rint(inside * GRID).astype(np.int64), np.asarray(~seen, np.bool_)
 
 
 def _unit(score: float) -> float:
@@ -159,7 +163,7 @@ def _reply_items(shape: FaceShape) -> list[dict[str, Any]]:
         {
             "label": FACE,
             "type": "rectangle",
-            "confidence": f"{shape.score:.4f}",
+            "confidence": f"{shape.score:.{SCORE_DIGITS}f}",
             "points": list(shape.box),
             "group_id": shape.group,
             "attributes": [{"name": name, "value": value} for name, value in shape.attributes.items()],
@@ -170,9 +174,7 @@ def _reply_items(shape: FaceShape) -> list[dict[str, Any]]:
             {"label": name, "type": "points", "points": [p.x, p.y], "outside": p.outside, "attributes": []}
             for name, p in zip(LANDMARK_NAMES, shape.points, strict=True)
         ]
-        items.append(
-            {"label": FACE_LANDMARKS, "type": "skeleton", "group_id": shape.group, "attributes": [], "elements": elements}
-        )
+        items.append({"label": FACE_LANDMARKS, "type": "skeleton", "group_id": shape.group, "attributes": [], "elements": elements})
     return items
 
 

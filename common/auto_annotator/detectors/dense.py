@@ -49,7 +49,7 @@ def image_input(session: Session, *, file: str, family: str, stride: int) -> Ima
         WeightsError: if the input is another one.
     """
     found = "; ".join(f"{i.name} {i.dtype} {list(i.shape)}" for i in session.inputs)
-    problem = f"{file}: not a usable {family} file: got input {found or 'none'}, expected"
+    problem = f"{file}: not a usable file of the {family} family: got input {found or 'none'}, expected"
     if len(session.inputs) != 1 or len(session.inputs[0].shape) != 4 or session.inputs[0].dtype != "float32":
         raise WeightsError(f"{problem} one float32 picture [batch, 3, height, width]; check `use` and `weights` of the member")
     batch, channels, height, width = session.inputs[0].shape
@@ -82,7 +82,7 @@ def require_tables(outputs: Sequence[TensorInfo], columns: Mapping[int, int], *,
     if not fits or any(w is not None and widths.count(w) > columns.get(w, 0) for w in widths):
         wanted = ", ".join(f"{n} of {width} columns" for width, n in columns.items())
         raise WeightsError(
-            f"{file}: not a {family} file: got outputs {[list(o.shape) for o in outputs]}, expected tables: {wanted};"
+            f"{file}: not a file of the {family} family: got outputs {[list(o.shape) for o in outputs]}, expected tables: {wanted};"
             " check `use` and `weights` of the member"
         )
 
@@ -177,11 +177,14 @@ def candidates(scores: Float32Array, threshold: float) -> npt.NDArray[np.intp]:
 def suppressed(parts: Sequence[tuple[Float32Array, Float32Array, Float32Array | None]], nms_iou: float) -> Faces:
     """The faces left after NMS over the candidates of all grids, best score first.
 
+    Boxes without area go: at low thresholds networks predict inverted ones on empty padding, and NMS cannot merge them.
+
     Args:
         parts: per grid (n, 4) boxes, (n,) scores, and (n, 5, 2) points or None for a model without.
         nms_iou: a box that overlaps a better one by more than this goes.
     """
     faces = Faces.concat([Faces.of(*part) for part in parts])
+    faces = faces.select((faces.boxes[:, 2:] > faces.boxes[:, :2]).all(axis=1))
     best = np.argsort(-faces.scores, kind="stable")[:MAX_CANDIDATES]
     faces = faces.select(best)
     return faces.select(nms(faces.boxes, faces.scores, nms_iou))

@@ -68,7 +68,8 @@ class MtcnnNet:
         found = {info.shape[-1]: i for i, info in enumerate(session.outputs)}
         if not set(widths) <= set(found):
             raise WeightsError(
-                f"mtcnn: got outputs {sorted(map(str, found))} wide, expected {widths}; give the weights in the order pnet, rnet, onet"
+                f"mtcnn: got outputs {', '.join(map(str, found))} numbers wide, expected {widths};"
+                " give the weights in the order pnet, rnet, onet"
             )
         self._order = [found[width] for width in widths]
 
@@ -85,22 +86,31 @@ class CropNet(MtcnnNet):
         super().__init__(session, widths=(2, 4, 10) if points else (2, 4))
         self._size = size
 
-    def judge(self, pyramid: Pyramid, squares: Float32Array) -> Judgement:
-        """Look at (n, 4) square boxes x1 y1 x2 y2 of positive side in picture pixels; outside the picture is black."""
-        parts = [self._judge(pyramid, squares[i : i + BATCH]) for i in range(0, max(1, len(squares)), BATCH)]
+    def judge(self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array | None = None) -> Judgement:
+        """Look at square crops; what lies outside the picture is black.
+
+        Args:
+            pyramid: the picture.
+            squares: (n, 4) x1 y1 x2 y2 of equal, positive sides, in picture pixels.
+            angles: (n,) by how much each is turned about its middle, in radians from the x axis towards the y axis.
+        """
+        angles = np.zeros(len(squares), np.float32) if angles is None else angles
+        starts = range(0, max(1, len(squares)), BATCH)
+        parts = [self._judge(pyramid, squares[i : i + BATCH], angles[i : i + BATCH]) for i in starts]
         return Judgement(
             scores=np.concatenate([p.scores for p in parts]),
             offsets=np.concatenate([p.offsets for p in parts]),
             points=np.concatenate([p.points for p in parts]),
         )
 
-    def _judge(self, pyramid: Pyramid, squares: Float32Array) -> Judgement:
+    def _judge(self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array) -> Judgement:
         n, points = len(squares), np.full((len(squares), 5, 2), np.nan, np.float32)
         if n == 0:  # not every runtime takes an empty batch
             return Judgement(scores=np.zeros(0, np.float32), offsets=np.zeros((0, 4), np.float32), points=points)
         crops = np.zeros((n, self._size, self._size, 3), np.uint8)
-        for crop, (x1, y1, x2, y2) in zip(crops, squares.astype(np.float64), strict=True):
-            pixels = pyramid.crop(square_matrix(((x1 + x2) / 2, (y1 + y2) / 2), x2 - x1, self._size), self._size)
+        for crop, (x1, y1, x2, y2), angle in zip(crops, squares.astype(np.float64), angles.tolist(), strict=True):
+            matrix = square_matrix(((x1 + x2) / 2, (y1 + y2) / 2), x2 - x1, self._size, angle=angle)
+            pixels = pyramid.crop(matrix, self._size)
             if pixels is not None:
                 crop[:] = pixels
         scores, offsets, *rest = self.run(crops)
@@ -119,6 +129,17 @@ def squared(boxes: Float32Array) -> Float32Array:
 def shifted(boxes: Float32Array, offsets: Float32Array) -> Float32Array:
     """(n, 4) boxes with each edge moved by its offset, given in sides of the box."""
     return boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+
+
+def points_in(squares: Float32Array, points: Float32Array, angles: Float32Array | None = None) -> Float32Array:
+    """(n, 5, 2) points given in sides of (n, 4) squares, turned by (n,) angles as in `CropNet.judge` -> picture pixels."""
+    middle = (squares[:, None, :2] + squares[:, None, 2:]) / 2
+    arms = (points - 0.5) * (squares[:, None, 2:] - squares[:, None, :2])
+    if angles is not None:
+        cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
+        x, y = arms[..., 0], arms[..., 1]
+        arms = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+    return np.asarray(middle + arms, np.float32)
 
 
 def suppress_nested(boxes: Float32Array, scores: Float32Array, overlap: float) -> npt.NDArray[np.intp]:
@@ -185,8 +206,8 @@ class MTCNN:
         rows = np.flatnonzero(judged.scores >= max(threshold, self._thresholds[2]))
         squares, scores = squares[rows], judged.scores[rows]
         boxes = shifted(squares, judged.offsets[rows])
-        points = squares[:, None, :2] + judged.points[rows] * (squares[:, None, 2:] - squares[:, None, :2])
-        return Faces(boxes=boxes, scores=scores, landmarks=points).select(suppress_nested(boxes, scores, FINAL_NMS_OVERLAP))
+        faces = Faces(boxes=boxes, scores=scores, landmarks=points_in(squares, judged.points[rows]))
+        return faces.select(suppress_nested(boxes, scores, FINAL_NMS_OVERLAP))
 
     def scales(self, height: int, width: int) -> list[float]:
         """Pyramid scales: from the one that makes `min_face` one cell down to where the shorter side is one cell."""

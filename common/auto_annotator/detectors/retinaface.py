@@ -13,9 +13,19 @@ from types import MappingProxyType
 
 import numpy as np
 
-from auto_annotator.detectors.base import Capabilities, MemberContext, nms, to_nchw
-from auto_annotator.detectors.inputs import PictureInput, Shape, describe_outputs, describe_shape
-from auto_annotator.errors import ConfigError, MemberError, WeightsError
+from auto_annotator.detectors.base import Capabilities, MemberContext, to_nchw
+from auto_annotator.detectors.dense import (
+    batched_tables,
+    candidates,
+    image_input,
+    require_canvases,
+    require_overlap,
+    require_tables,
+    run_each,
+    suppressed,
+    tables,
+)
+from auto_annotator.errors import ConfigError, WeightsError
 from auto_annotator.types import Faces, Float32Array, Image
 
 MEAN_BGR = (104.0, 117.0, 123.0)
@@ -24,7 +34,7 @@ MEAN_BGR = (104.0, 117.0, 123.0)
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 """Scale of the regressed offsets (in anchor sides) and of the regressed log sizes: the SSD coding."""
 
-_WIDTHS = {"loc": 4, "conf": 2, "landmarks": 10}
+_TABLES = {4: 1, 2: 1, 10: 1}  # columns of loc, conf, landmarks -> how many such outputs
 _SUM_TOLERANCE = 1e-2  # a softmax in float16 misses a sum of 1 by about 1e-3; two raw logits miss it by far more on some anchor
 
 
@@ -60,8 +70,8 @@ LAYOUTS = MappingProxyType(
         "1mb-slim": AnchorLayout(steps=(8, 16, 32, 64), sides=((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))),
     }
 )
-"""Anchors by variant. `standard`: Pytorch_Retinaface and yakhyo, every backbone. The two others are Face-Detector-1MB's own exports:
-its MobileNet 0.25, and its slim and RFB networks."""
+"""Anchors by variant. `standard`: Pytorch_Retinaface and yakhyo, every backbone. The two others are Face-Detector-1MB's own
+exports: its MobileNet 0.25, and its slim and RFB networks."""
 
 _AUTO = ("standard", "1mb-slim")  # `1mb-mobilenet` has as many anchors as `standard`, so only a person can tell them apart
 
@@ -102,96 +112,64 @@ class RetinaFace:
     Args:
         context: one ONNX file with the raw outputs (b, n, 4), (b, n, 2), (b, n, 10) in any order; they are told apart by the last
             axis. Softmax inside or not. A file with decoding or NMS inside is not of this family.
-        nms_iou: boxes that overlap a better one by more go.
+        nms_iou: a box that overlaps a better one by more than this goes (0.4 as in the authors' code).
         variant: one of `LAYOUTS`, or `auto`: by the number of anchors in the output. Face-Detector-1MB's own MobileNet 0.25
             export has the same number as `standard` and must be named `1mb-mobilenet`; files made by our converter need no name.
 
     Raises:
-        ConfigError: for an unknown variant.
-        WeightsError: if the file is of another family; for a file of dynamic size some of it shows only in `detect`.
+        ConfigError: for an unknown variant, or if `nms_iou` is not within 0 < nms_iou <= 1.
+        WeightsError: if the file is of another family.
     """
 
-    capabilities: Capabilities
     stride = 32
-    fixed_size: tuple[int, int] | None
 
     def __init__(self, context: MemberContext, *, nms_iou: float = 0.4, variant: str = "auto") -> None:
         if variant != "auto" and variant not in LAYOUTS:
             raise ConfigError(f"retinaface: got variant {variant!r}, expected auto or one of {', '.join(LAYOUTS)}")
-        self._session = context.session()
-        self._input = PictureInput.of(self._session, family="retinaface")
-        self._nms_iou = nms_iou
+        self._nms_iou = require_overlap(nms_iou)
         self._variant = variant
-        self.fixed_size = self._input.size
-        self.capabilities = Capabilities(landmarks=True, batch=self._input.batch)
-        self._check_outputs()
+        self._session = context.session()
+        self._file = context.weights[0].name
+        outputs = self._session.outputs
+        require_tables(outputs, _TABLES, file=self._file, family="RetinaFace")
+        self._input = image_input(self._session, file=self._file, family="RetinaFace", stride=self.stride)
+        self.fixed_size = self._input.fixed_size
+        self.capabilities = Capabilities(landmarks=True, batch=batched_tables(self._input, outputs))
+        rows = outputs[0].shape[-2] if len(outputs[0].shape) > 1 else None
+        if rows is not None and self.fixed_size is not None:
+            self._layout(rows, *self.fixed_size)
 
     def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
         """Find the faces of each canvas; see `detectors.base.Detector.detect`.
 
         Raises:
-            WeightsError: if the outputs fit no known anchors.
-            MemberError: if the scores are not finite.
+            ValueError: if the canvases do not fit `stride` or `fixed_size`.
+            WeightsError: if the outputs fit no known anchors, which shows only here for a file of free size.
+            MemberError: if the model's answer is not that of a RetinaFace.
         """
         if not canvases:
             return []
-        height, width = canvases[0].shape[:2]
+        height, width = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
         blob = to_nchw(canvases, bgr=True) - np.asarray(MEAN_BGR, np.float32).reshape(1, 3, 1, 1)
         anchors: Float32Array | None = None
         found = []
-        for outputs in self._input.run(self._session, blob):
-            columns = self._columns([output.shape for output in outputs])
-            loc, conf, landmarks = (outputs[columns[name]].reshape(-1, size) for name, size in _WIDTHS.items())
+        for outputs in run_each(self._session, self._input.name, blob, together=self.capabilities.batch):
+            loc, conf, landmarks = (group[0] for group in tables(outputs, _TABLES).values())
             if anchors is None:
                 anchors = self._layout(len(loc), height, width).anchors(height, width)
-            found.append(self._faces(loc, conf, landmarks, anchors, threshold))
+            scores = face_probability(conf)
+            rows = candidates(scores, threshold)
+            boxes, points = decode_rows(loc[rows], landmarks[rows], anchors[rows])
+            found.append(suppressed([(boxes, scores[rows], points)], self._nms_iou))
         return found
 
-    def _faces(
-        self, loc: Float32Array, conf: Float32Array, landmarks: Float32Array, anchors: Float32Array, threshold: float
-    ) -> Faces:
-        scores = face_probability(conf)
-        if not np.isfinite(scores).all():
-            raise MemberError("retinaface: got scores that are not finite, expected 0..1")
-        rows = np.flatnonzero(scores >= threshold)
-        boxes, points = decode_rows(loc[rows], landmarks[rows], anchors[rows])
-        keep = nms(boxes, scores[rows], self._nms_iou)
-        return Faces.of(boxes[keep], scores[rows][keep], points[keep])
-
-    def _check_outputs(self) -> None:
-        """Refuse at construction what the file itself already shows to be of another family."""
-        shapes = [output.shape for output in self._session.outputs]
-        if any(len(shape) != 3 for shape in shapes):
-            raise self._other_family(shapes)
-        columns = self._columns([shape[1:] for shape in shapes])
-        rows = shapes[columns["loc"]][1]
-        if rows is not None and self.fixed_size is not None:
-            self._layout(rows, *self.fixed_size)
-
-    def _columns(self, shapes: Sequence[Shape]) -> dict[str, int]:
-        """Which output is which, by the last axis; an unknown length (None) is left to the order loc, conf, landmarks."""
-        last = [shape[-1] if shape else None for shape in shapes]
-        if len(last) == len(_WIDTHS):
-            if set(last) == set(_WIDTHS.values()):
-                return {name: last.index(width) for name, width in _WIDTHS.items()}
-            if all(got in (None, width) for got, width in zip(last, _WIDTHS.values(), strict=True)):
-                return {name: place for place, name in enumerate(_WIDTHS)}
-        raise self._other_family(shapes)
-
-    def _other_family(self, shapes: Sequence[Shape]) -> WeightsError:
-        return WeightsError(
-            f"retinaface: got a file with the outputs {describe_outputs(self._session)} (last axes"
-            f" {describe_shape([shape[-1] if shape else None for shape in shapes])}), expected three outputs (b, n, 4), (b, n, 2) and"
-            " (b, n, 10); check that `use:` and `weights:` belong together"
-        )
-
     def _layout(self, rows: int, height: int, width: int) -> AnchorLayout:
-        names = _AUTO if self._variant == "auto" else (self._variant,)
-        for name in names:
+        """The anchors that make `rows` rows on a canvas of that size."""
+        for name in _AUTO if self._variant == "auto" else (self._variant,):
             if LAYOUTS[name].count(height, width) == rows:
                 return LAYOUTS[name]
         expected = ", ".join(f"{layout.count(height, width)} ({name})" for name, layout in LAYOUTS.items())
         raise WeightsError(
-            f"retinaface: got {rows} anchors for a {width}x{height} canvas with variant {self._variant!r}, expected {expected};"
+            f"{self._file}: got {rows} anchors for a {width}x{height} canvas with variant {self._variant!r}, expected {expected};"
             " set `variant` to the one that fits, or export the model without decoding and NMS"
         )

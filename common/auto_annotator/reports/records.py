@@ -17,16 +17,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 
 from auto_annotator.errors import AutoAnnotatorError, ImageError
 from auto_annotator.types import LANDMARK_NAMES, Detection, Problem
@@ -35,11 +34,10 @@ PIXEL_DECIMALS = 2
 """A hundredth of a pixel is finer than any detector and than CVAT's own export, which has two decimals as well."""
 SCORE_DECIMALS = 4
 
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\u007e\u0085\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+"""A JSON number; text such as "12" is not taken for one when a line is read."""
+Point = tuple[Number, Number]
+Box = tuple[Number, Number, Number, Number]
 
 
 class RecordError(AutoAnnotatorError):
@@ -63,12 +61,11 @@ class FaceRecord:
     """
 
     box: Box
-    score: float
+    score: Number
     landmarks: tuple[Point | None, ...]
-    votes: dict[str, float | None]
-    review: bool
+    votes: dict[str, Number | None]
+    review: Annotated[bool, Strict()]
     reasons: tuple[str, ...]
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
         known = [p for p in self.landmarks if p is not None]
@@ -87,7 +84,6 @@ class PictureError:
 
     reason: str
     message: str
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +102,11 @@ class Record:
     """
 
     image: str
-    width: int | None
-    height: int | None
+    width: Annotated[int, Strict()] | None
+    height: Annotated[int, Strict()] | None
     faces: tuple[FaceRecord, ...] = ()
     error: PictureError | None = None
     problems: tuple[Problem, ...] = ()
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
         if self.error is None and not (self.width and self.height and self.width > 0 and self.height > 0):
@@ -205,7 +200,7 @@ def from_json(line: str | bytes, *, where: str = "record") -> Record:
     try:
         # json and not pydantic's own parser: file names that are not valid UTF-8 hold lone surrogates, which the latter refuses
         data = json.loads(line, parse_constant=_refuse_constant)
-        return _adapter().validate_python(_as_tuples(data))
+        return _adapter().validate_python(data)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors()[:3])
         raise RecordError(f"{where}: not a record: {problems}") from error
@@ -215,15 +210,6 @@ def from_json(line: str | bytes, *, where: str = "record") -> Record:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
-
-
-def _as_tuples(value: Any) -> Any:
-    """JSON arrays as tuples: strict validation takes no list for a tuple."""
-    if isinstance(value, list):
-        return tuple(_as_tuples(v) for v in value)
-    if isinstance(value, dict):
-        return {k: _as_tuples(v) for k, v in value.items()}
-    return value
 
 
 def read_records(path: Path, *, tolerate_partial_last_line: bool = True) -> Iterator[Record]:
@@ -292,8 +278,3 @@ def _mend_tail(path: Path) -> None:
                 stream.seek(0, os.SEEK_END)
                 stream.write(b"\n")
             return
-
-
-def printable(text: str) -> str:
-    """The text with every character that XML 1.0 and HTML forbid replaced by U+FFFD: controls, lone surrogates, noncharacters."""
-    return _UNPRINTABLE.sub("\ufffd", text)

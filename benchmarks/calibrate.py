@@ -1,0 +1,108 @@
+"""Fit the calibration of an ensemble on the development data and write it beside the ensemble file.
+
+    python -m benchmarks.calibrate embedded
+
+Isotonic curves: one per member and view (raw score -> share of hits), then one for the fused score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from auto_annotator.config import ensemble_path
+from auto_annotator.evaluation.detection import match
+from auto_annotator.fusion.boxes import FusionSettings
+from auto_annotator.fusion.calibration import Curve
+from benchmarks.common import LabelledPicture, digest, wider
+from benchmarks.raw import Curves, Look, ensemble_without_calibration, fuse, looks
+
+LEVEL = "hard"
+"""The list of faces that counts: hard holds nearly all of them."""
+
+MIN_ROWS = 15
+"""Detections that a knot of a curve stands on at least; fewer would be noise."""
+
+
+def curve_of(scores: np.ndarray, hits: np.ndarray) -> Curve:
+    """Isotonic regression as a line between the middles of its steps, so that it keeps the order of scores.
+
+    A step of the regression covers a range of scores; its mean score and its share of hits make one knot.
+    """
+    order = np.argsort(scores, kind="stable")
+    scores, hits = scores[order].astype(float), hits[order].astype(float)
+    fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(scores, hits)
+    xs, ys = [0.0], [0.0]
+    start = 0
+    while start < len(scores):
+        end = int(np.searchsorted(fitted, fitted[start], side="right"))
+        end = min(len(scores), max(end, start + MIN_ROWS))
+        x, y = float(scores[start:end].mean()), float(hits[start:end].mean())
+        if x > xs[-1] + 1e-4:
+            xs.append(x)
+            ys.append(max(y, ys[-1]))
+        start = end
+    if xs[-1] < 1:
+        xs.append(1.0)
+        ys.append(max(ys[-1], float(hits[-MIN_ROWS:].mean())))
+    return Curve(x=[round(v, 5) for v in xs], y=[round(v, 5) for v in ys])
+
+
+def fit(
+    pictures: Sequence[LabelledPicture], seen: Sequence[Sequence[Look]], members: Sequence[str], settings: FusionSettings
+) -> tuple[Curves, Curve]:
+    """The curves of all members and views, and the one of the fused score."""
+    truths = [p.truth(LEVEL) for p in pictures]
+    by_view: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in seen:
+        for number, look in enumerate(row):
+            by_view[look.member, look.view].append(number)
+    curves: Curves = defaultdict(dict)
+    for member, view in by_view:
+        rows = [
+            (look.faces, truth)
+            for row, truth in zip(seen, truths, strict=True)
+            for look in row
+            if (look.member, look.view) == (member, view)
+        ]
+        judged = match([faces for faces, _ in rows], [truth for _, truth in rows])
+        curves[member][view] = curve_of(judged.scores, judged.hits)
+    fused = match([fuse(row, members, settings, curves, None) for row in seen], truths)
+    return dict(curves), curve_of(fused.scores, fused.hits)
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ensemble", nargs="?", default="embedded")
+    name = parser.parse_args().ensemble
+    ensemble = ensemble_without_calibration(name)
+    pictures = wider()
+    paths = [p.path for p in pictures]
+    config = ensemble.config.fusion
+    settings = FusionSettings(rule=config.rule, iou=config.iou, min_votes=1)
+    curves, final = fit(pictures, looks(ensemble, paths), [m.name for m in ensemble.members], settings)
+
+    def knots(curve: Curve) -> dict[str, list[float]]:
+        return {"x": np.round(np.asarray(curve.x, float), 5).tolist(), "y": np.round(np.asarray(curve.y, float), 5).tolist()}
+
+    data = {
+        "about": "score -> share of true faces (IoU 0.5), isotonic; members: raw score by member and view; final: fused score",
+        "command": f"python -m benchmarks.calibrate {name}",
+        "data": "wider_val_subset, development half, hard list",
+        "data_sha256": digest([*paths, paths[0].parents[1] / "annotations.json"]),
+        "members": {m: {v: knots(c) for v, c in views.items()} for m, views in curves.items()},
+        "final": knots(final),
+    }
+    path = ensemble_path(name).with_name(f"{name}.calibration.json")
+    path.write_text(json.dumps(data, indent=1) + "\n")
+    print(f"wrote {path.name}: {sum(len(v) for v in curves.values())} curves; set `calibration: {path.name}` in the ensemble file")
+
+
+if __name__ == "__main__":
+    main()

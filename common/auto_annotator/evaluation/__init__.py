@@ -1,0 +1,1 @@
+"""Accuracy measures: detections and landmarks against truth."""

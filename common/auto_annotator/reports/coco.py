@@ -1,0 +1,68 @@
+"""COCO keypoints JSON (https://cocodataset.org/#format-data): one category `face` with five keypoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from auto_annotator.reports.files import replacing
+from auto_annotator.reports.records import FaceRecord, Record
+from auto_annotator.types import LANDMARK_NAMES
+
+CATEGORY: dict[str, Any] = {
+    "id": 1,
+    "name": "face",
+    "supercategory": "person",
+    "keypoints": list(LANDMARK_NAMES),
+    # pairs of 1-based positions in `keypoints`: the eyes, each eye to the nose, the nose to each mouth corner, the mouth
+    "skeleton": [[1, 2], [1, 3], [2, 3], [3, 4], [3, 5], [4, 5]],
+}
+VISIBLE, NOT_LABELLED = 2, 0
+"""COCO's visibility of a keypoint. 1 would mean labelled but hidden, which no detector tells."""
+
+
+def write_coco(records: Iterable[Record], path: Path, *, description: str = "faces by auto-annotator") -> None:
+    """Write all records that have a picture; pictures that could not be read have no size and are left out.
+
+    Image and annotation ids count from 1. Each annotation has, beside the fields of the format, `score` and CVAT's
+    `attributes` with the review flag and its reason codes. Only short JSON text is held in memory, about 0.5 kB a face.
+
+    Args:
+        records: in the order of the pictures.
+        path: the file to write.
+        description: `info.description` of the file.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    head = {"info": {"description": description, "version": "1.0"}, "licenses": [], "categories": [CATEGORY]}
+    annotations: list[str] = []
+    with replacing(path) as stream:
+        stream.write(json.dumps(head)[:-1] + ',\n"images": [')
+        readable = (record for record in records if record.error is None)
+        for image_id, record in enumerate(readable, start=1):
+            image = {"id": image_id, "file_name": record.image, "width": record.width, "height": record.height}
+            stream.write((",\n" if image_id > 1 else "\n") + json.dumps(image))
+            for face in record.faces:
+                annotations.append(json.dumps(_annotation(face, len(annotations) + 1, image_id), allow_nan=False))
+        stream.write('\n],\n"annotations": [\n' + ",\n".join(annotations) + "\n]}\n")
+
+
+def _annotation(face: FaceRecord, annotation_id: int, image_id: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = face.box
+    width, height = round(x2 - x1, 2), round(y2 - y1, 2)
+    keypoints = [v for p in face.landmarks for v in ((*p, VISIBLE) if p is not None else (0, 0, NOT_LABELLED))]
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": CATEGORY["id"],
+        "bbox": [x1, y1, width, height],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "keypoints": keypoints,
+        "num_keypoints": sum(p is not None for p in face.landmarks),
+        "score": face.score,
+        "attributes": {"review": face.review, "reasons": ", ".join(face.reasons)},
+    }

@@ -1,0 +1,78 @@
+"""Why a person should look at a face: short stable codes, and what each means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from auto_annotator.geometry import box_sides
+from auto_annotator.types import Faces, Votes
+
+REASONS: dict[str, str] = {
+    "low_score": "The ensemble is not sure that this is a face.",
+    "few_votes": "Few members of the ensemble saw this face, or one of them did not answer for this picture.",
+    "boxes_disagree": "The members place the edges of the box differently.",
+    "landmarks_disagree": "The members place the landmarks differently.",
+    "no_landmarks": "No member could place the landmarks.",
+    "tiny": "The face is so small that details cannot be trusted.",
+    "at_border": "The face is cut by the border of the picture; the box covers the visible part only.",
+}
+"""Code -> sentence for a person. Codes go into CVAT attributes and files: they never change their meaning."""
+
+BORDER_PIXELS = 1.0
+"""A box this close to the border of the picture touches it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSettings:
+    """When a person should look.
+
+    Attributes:
+        score_below: fused score, 0..1.
+        votes_below: share of the members that saw the face, 0..1.
+        edge_spread_above: largest standard deviation of an edge, as a share of the box side.
+        landmark_spread_above: largest spread of a point, as a share of the box side.
+        side_below: geometric mean side in pixels.
+        landmarks_expected: False for an ensemble without landmark models: their absence is then no reason.
+    """
+
+    score_below: float = 0.5
+    votes_below: float = 0.5
+    edge_spread_above: float = 0.08
+    landmark_spread_above: float = 0.06
+    side_below: float = 16.0
+    landmarks_expected: bool = True
+
+
+def review_reasons(
+    faces: Faces, votes: Votes, *, width: int, height: int, settings: ReviewSettings, failed_members: bool
+) -> tuple[tuple[str, ...], ...]:
+    """Codes of `REASONS` for each face, in the order of `REASONS`; empty = no need to look.
+
+    Args:
+        faces: fused faces of one picture.
+        votes: who saw them, same rows.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        settings: the limits.
+        failed_members: a member did not answer for this picture, so every face of it lacks a vote.
+
+    Raises:
+        ValueError: if faces and votes have different numbers of rows.
+    """
+    if len(faces) != len(votes):
+        raise ValueError(f"review: got {len(faces)} faces and votes for {len(votes)}")
+    side = box_sides(faces.boxes)
+    x1, y1, x2, y2 = faces.boxes.T
+    # A spread of NaN (fewer than two opinions) compares as False: what only one member saw is the matter of few_votes.
+    flags = {
+        "low_score": faces.scores < settings.score_below,
+        "few_votes": (votes.count < settings.votes_below * len(votes.members)) | failed_members,
+        "boxes_disagree": (votes.edge_spread > settings.edge_spread_above * side[:, None]).any(axis=1),
+        "landmarks_disagree": (votes.landmark_spread > settings.landmark_spread_above * side[:, None]).any(axis=1),
+        "no_landmarks": ~faces.has_landmarks & settings.landmarks_expected,
+        "tiny": side < settings.side_below,
+        "at_border": np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2)) <= BORDER_PIXELS,
+    }
+    return tuple(tuple(code for code in REASONS if flags[code][row]) for row in range(len(faces)))
