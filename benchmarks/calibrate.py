@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -32,7 +33,8 @@ MIN_ROWS = 15
 def curve_of(scores: np.ndarray, hits: np.ndarray) -> Curve:
     """Isotonic regression as a line between the middles of its steps, so that it keeps the order of scores.
 
-    A step of the regression covers a range of scores; its mean score and its share of hits make one knot.
+    A step of the regression covers a range of scores; its mean score and its share of hits make one knot (with half a hit
+    and half a miss added, as no finite number of hits shows that a score is never wrong).
     """
     order = np.argsort(scores, kind="stable")
     scores, hits = scores[order].astype(float), hits[order].astype(float)
@@ -42,14 +44,14 @@ def curve_of(scores: np.ndarray, hits: np.ndarray) -> Curve:
     while start < len(scores):
         end = int(np.searchsorted(fitted, fitted[start], side="right"))
         end = min(len(scores), max(end, start + MIN_ROWS))
-        x, y = float(scores[start:end].mean()), float(hits[start:end].mean())
+        x, y = float(scores[start:end].mean()), (float(hits[start:end].sum()) + 0.5) / (end - start + 1)
         if x > xs[-1] + 1e-4:
             xs.append(x)
             ys.append(max(y, ys[-1]))
         start = end
     if xs[-1] < 1:
         xs.append(1.0)
-        ys.append(max(ys[-1], float(hits[-MIN_ROWS:].mean())))
+        ys.append((ys[-1] + 1) / 2)  # beyond the last step only the order is known
     return Curve(x=[round(v, 5) for v in xs], y=[round(v, 5) for v in ys])
 
 
@@ -100,7 +102,8 @@ def main() -> None:
         "final": knots(final),
     }
     path = ensemble_path(name).with_name(f"{name}.calibration.json")
-    path.write_text(json.dumps(data, indent=1) + "\n")
+    text = re.sub(r"\[[^][]*\]", lambda m: " ".join(m[0].split()), json.dumps(data, indent=1))  # a curve's knots on one line
+    path.write_text(text + "\n")
     print(f"wrote {path.name}: {sum(len(v) for v in curves.values())} curves; set `calibration: {path.name}` in the ensemble file")
 
 

@@ -29,6 +29,8 @@ class Site:
         types: path -> Content-Type.
         ranges: whether parts are served.
         breaks: path -> numbers of body bytes after which the next answers end, one each.
+        short: path -> a 206 holds at most so many bytes, whatever was asked for.
+        shifted: path -> a 206 starts so many bytes late.
         codes: path -> status codes of the next answers, one each.
         requests: (path, Range header) of every request.
     """
@@ -38,6 +40,8 @@ class Site:
     types: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
     breaks: dict[str, list[int]] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
+    shifted: dict[str, int] = field(default_factory=dict)
     codes: dict[str, list[int]] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -65,6 +69,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 first, last = int(start), min(int(end) if end else last, last)
                 if first > last:
                     return self._empty(416, {"Content-Range": f"bytes */{len(content)}"})
+                last = min(last, first + site.short.get(self.path, len(content)) - 1)
+                first += site.shifted.get(self.path, 0)
             body = content[first : last + 1]
             self.send_response(206 if partial else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -157,12 +163,12 @@ def pypi_weight(name: str, content: bytes, *, filename: str = WHEEL, member: str
 def https_weight(site: Site, content: bytes, name: str = "model", **fields: object) -> Weight:
     """A row for a release file, put on the site."""
     site.files[f"/release/{name}.bin"] = content
-    return Weight(
-        name=name,
-        file=f"{name}.bin",
-        task="detector",
-        source=HttpsSource(kind="https", url=f"{site.url}/release/{name}.bin"),
-        licence="MIT",
-        commercial="yes",
-        **{"sha256": hashlib.sha256(content).hexdigest(), **fields},
-    )
+    values: dict[str, object] = {
+        "file": f"{name}.bin",
+        "task": "detector",
+        "source": HttpsSource(kind="https", url=f"{site.url}/release/{name}.bin"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "licence": "MIT",
+        "commercial": "yes",
+    }
+    return Weight(name=name, **{**values, **fields})

@@ -32,6 +32,7 @@ class ViewConfig(_Strict):
     min_face: float = Field(default=0.0, ge=0, description="smallest face on the canvas, in pixels, that the member can see")
     max_face: float = Field(default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see")
     weight: float = Field(default=1.0, gt=0)
+    curve: str | None = Field(default=None, description="name of the view whose calibration curve is used; default its own")
 
     @model_validator(mode="after")
     def _one_kind(self) -> ViewConfig:

@@ -127,7 +127,7 @@ class Member:
         faces = Faces.concat(parts)
         if len(parts) > 1:
             faces = faces.select(nms(faces.boxes, faces.scores, TILE_NMS_IOU))
-        curve = self.curves.get(plan.view.name)
+        curve = self.curves.get(plan.view.curve or plan.view.name)
         scores = np.clip(faces.scores if curve is None else np.asarray(curve(faces.scores), np.float32), 0, 1)
         return Faces(boxes=np.asarray(clip_boxes(faces.boxes, width, height), np.float32), scores=scores, landmarks=faces.landmarks)
 

@@ -72,7 +72,7 @@ _REFUSED_SIGNATURES = {
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
-_JPEG_END = b"\xff\xd9"
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _HEAD = 256  # bytes that tell the format; the brands of an ISO file stand within them
 
 _PARTS = ((273, 279), (324, 325))  # TIFF 6.0 tags: offsets and byte counts of strips, of tiles
@@ -161,8 +161,8 @@ def decode_base64(text: str | bytes, *, max_pixels: int) -> Image:
     try:
         encoded = text.encode("ascii") if isinstance(text, str) else text
         if encoded[:_HEAD].lstrip()[:5].lower() == b"data:":
-            prefix, _, encoded = encoded.partition(b",")
-            if not prefix.rstrip().lower().endswith(b";base64"):
+            prefix, comma, encoded = encoded.partition(b",")
+            if not comma or not prefix.rstrip().lower().endswith(b";base64"):
                 raise ImageError("not_base64", "got a data URL that is not base64, expected data:image/...;base64,...")
         data = binascii.a2b_base64(encoded.translate(None, b" \t\r\n\f\v"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
@@ -277,8 +277,8 @@ def _refusal(error: Exception, kind: str, data: bytes) -> ImageError:
 
 def _cut_off(kind: str, data: bytes) -> bool:
     """Whether the file's own frame (end marker, lengths, first offset) says that it goes on beyond its end."""
-    if kind == "JPEG":
-        return _JPEG_END not in data[-_HEAD:]  # some cameras append a little after the marker
+    if kind in _END_MARKS:
+        return _END_MARKS[kind] not in data[-_HEAD:]  # some cameras append a little after the mark
     if kind == "WebP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if kind == "TIFF" and b"\x2a" in data[2:4]:  # not BigTIFF, whose first offset stands elsewhere

@@ -252,7 +252,7 @@ def test_files_that_could_run_code_or_are_no_checkpoint_are_refused(tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "ran",))
 
-    for content in (pickle.dumps({"w": Payload()}), b"", b"no checkpoint at all", pickle.dumps([1, 2])):
+    for content in (pickle.dumps({"w": Payload()}, protocol=2), b"", b"no checkpoint at all", pickle.dumps([1, 2], protocol=2)):
         (tmp_path / "in.pth").write_bytes(content)
         with pytest.raises(WeightsError, match=r"in\.pth: torch cannot read it"):
             converter.read_checkpoint(tmp_path / "in.pth")

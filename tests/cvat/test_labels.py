@@ -38,7 +38,7 @@ def test_label_by_name():
 
 
 def svg_elements(svg):
-    return list(ElementTree.fromstring(f"<svg>{svg}</svg>"))  # noqa: S314
+    return list(ElementTree.fromstring(f"<svg>{svg}</svg>"))
 
 
 def test_the_svg_draws_five_named_points_and_their_edges():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auto_annotator.detectors.base import MemberContext
-from auto_annotator.detectors.retinaface import LAYOUTS, RetinaFace
+from auto_annotator.detectors.retinaface import LAYOUTS, RetinaFace, face_probability
 from auto_annotator.errors import ConfigError, MemberError, WeightsError
 from auto_annotator.session import TensorInfo
 
@@ -181,6 +181,12 @@ def test_threshold_and_nms():
     assert len(detector(FakeSession([tensors])).detect([canvas()], threshold=0.94)[0]) == 1
     everything = detector(FakeSession([tensors]), nms_iou=1.0).detect([canvas()], threshold=0.0)[0]
     assert len(everything) == LAYOUTS["standard"].count(HEIGHT, WIDTH)
+
+
+def test_logits_that_happen_to_sum_to_one_are_still_logits():
+    logits = np.array([[-1.5, 2.5], [0.4, 0.6]], np.float32)
+    np.testing.assert_allclose(face_probability(logits), 1 / (1 + np.exp([-4.0, -0.2])), atol=1e-6)
+    np.testing.assert_array_equal(face_probability(np.abs(logits[1:])), logits[1:, 1])
 
 
 def test_logits_far_out_neither_overflow_nor_warn():

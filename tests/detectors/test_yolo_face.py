@@ -135,8 +135,7 @@ def test_faces_come_back(form, fixed):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 6).map(lambda n: n * 32),
-    st.integers(1, 6).map(lambda n: n * 32),
+    *[st.integers(1, 6).map(lambda n: n * 32)] * 2,
     st.floats(16, 200),  # smaller or slimmer boxes need not hold the middle of a cell, and an edge cannot lie behind it
     st.floats(0.625, 1.6),
     st.floats(0, 0.999),
@@ -246,9 +245,8 @@ def test_v5_and_v8_refuse_each_other():
 def test_unstated_shapes_are_checked_when_it_runs():
     session = FakeSession([as_v5(BOXES, SCORES)])
     session.outputs = (TensorInfo(name="o0", shape=(None, None, None), dtype="float32"),)
-    member = YoloV8Face(context(session))
     with pytest.raises(MemberError, match=r"expected \(1, 20, n\)"):
-        member.detect([canvas()], threshold=0.3)
+        YoloV8Face(context(session)).detect([canvas()], threshold=0.3)
 
 
 def picture(path):
@@ -272,10 +270,8 @@ def lite(shared_models):
 
 @pytest.mark.shared
 def test_real_weights_find_every_annotated_face_with_its_points(lite, shared_data):
-    assert lite.fixed_size == (640, 640)
-    assert not lite.capabilities.batch
-    folder = shared_data / "dlib_faces"
-    errors = []
+    assert lite.fixed_size == (640, 640) and not lite.capabilities.batch
+    folder, errors = shared_data / "dlib_faces", []
     for entry in json.loads((folder / "annotations.json").read_text()):
         view = whole(lite, picture(folder / "images" / entry["file"]))
         found = view.to_picture(lite.detect([view.pixels], threshold=0.4)[0])
@@ -290,9 +286,7 @@ def test_real_weights_find_every_annotated_face_with_its_points(lite, shared_dat
 
 @pytest.mark.shared
 def test_real_weights_agree_with_uniface(lite, shared_models, shared_data, monkeypatch):
-    theirs = pytest.importorskip(
-        "uniface.detection.yolov8", reason="uniface is not installed (pip install --no-deps uniface==4.2.1)"
-    )
+    theirs = pytest.importorskip("uniface.detection.yolov8", reason="needs pip install --no-deps uniface==4.2.1")
     monkeypatch.setattr(theirs, "verify_model_weights", lambda name: str(shared_models / "yolov8-lite-t.onnx"))
     oracle = theirs.YOLOv8Face(confidence_threshold=0.05, nms_threshold=0.5, providers=["CPUExecutionProvider"])
     for path in sorted((shared_data / "dlib_faces" / "images").iterdir()):

@@ -255,6 +255,7 @@ def test_orientation(encode, scene, orientation, kind):
     assert error_of(decoded, scene) <= (4 if options.get("quality") else 0)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize(
     "block", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
 )
@@ -280,7 +281,14 @@ def fastest(data, repeats=7):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("AVIF", {})],
+    [
+        ("GIF", {}),
+        ("WEBP", {"lossless": True}),
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("AVIF", {"speed": 10}),
+    ],
     ids=["gif", "webp", "apng", "tiff", "tiff-lzw", "avif"],
 )
 def test_first_frame_only(encode, scene, kind, options):

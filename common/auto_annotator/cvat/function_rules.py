@@ -192,6 +192,8 @@ def _time_problems(data: object) -> Iterator[Problem]:
 def _env_problems(env: object) -> Iterator[Problem]:
     known = {f"AUTO_ANNOTATOR_{name.upper()}" for name in Settings.model_fields} | FOREIGN_SETTINGS
     seen: set[str] = set()
+    if not isinstance(env, list):
+        yield "env", f"spec.env: got {type(env).__name__}, expected a list with at least AUTO_ANNOTATOR_DEVICE"
     for entry in env if isinstance(env, list) else []:
         name, value = at(entry, "name"), at(entry, "value")
         if not isinstance(entry, dict) or set(entry) != {"name", "value"} or not isinstance(value, str):
@@ -257,6 +259,8 @@ def _platform_problems(data: object) -> Iterator[Problem]:
     elif at(policy, "maximumRetryCount") is not None and at(policy, "name") != "on-failure":
         yield "platform", "restartPolicy.maximumRetryCount counts only with on-failure"
     volumes = at(data, "spec.volumes")
+    if volumes is not None and not isinstance(volumes, list):
+        yield "volume", f"spec.volumes: got {type(volumes).__name__}, expected a list"
     for entry in volumes if isinstance(volumes, list) else []:
         if at(entry, "volume.hostPath.path") is None or at(entry, "volume.name") != at(entry, "volumeMount.name"):
             yield "volume", "only hostPath volumes are mounted, with one name for volume and volumeMount"

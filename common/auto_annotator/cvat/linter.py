@@ -74,7 +74,7 @@ def lint(functions_dir: Path, *, deploy_dir: Path | None = None) -> list[Finding
 
 def _set_problems(functions: dict[Path, Any]) -> Iterator[tuple[Path, str, str]]:
     """Rules between files: both flavours of a function agree, and no two functions share a name or a port."""
-    taken: dict[tuple[str, Any], Path] = {}
+    taken: dict[tuple[str, str], Path] = {}
     for path, data in functions.items():
         other = path.with_name("function.yaml" if path.name == "function-gpu.yaml" else "function-gpu.yaml")
         if not other.is_file():
@@ -85,9 +85,9 @@ def _set_problems(functions: dict[Path, Any]) -> Iterator[tuple[Path, str, str]]
                     yield path, "pair", f"{place} differs from {other.name}"
         triggers = at(data, "spec.triggers")
         ports = [at(t, "attributes.port") for t in triggers.values()] if isinstance(triggers, dict) else []
-        for what in (("name", at(data, "metadata.name")), *(("port", port) for port in ports)):
+        for what in (("name", repr(at(data, "metadata.name"))), *(("port", repr(port)) for port in ports)):
             if taken.setdefault(what, path.parent) != path.parent:
-                yield path, f"unique-{what[0]}", f"{what[1]!r} is taken by {taken[what].parent.name}"
+                yield path, f"unique-{what[0]}", f"{what[1]} is taken by {taken[what].parent.name}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -114,7 +114,8 @@ class RetinaFace:
             axis. Softmax inside or not. A file with decoding or NMS inside is not of this family.
         nms_iou: a box that overlaps a better one by more than this goes (0.4 as in the authors' code).
         variant: one of `LAYOUTS`, or `auto`: by the number of anchors in the output. Face-Detector-1MB's own MobileNet 0.25
-            export has the same number as `standard` and must be named `1mb-mobilenet`; files made by our converter need no name.
+            export has the same number as `standard` and must be named `1mb-mobilenet`; files made by our converter are `standard`
+            whatever they come from.
 
     Raises:
         ConfigError: for an unknown variant, or if `nms_iou` is not within 0 < nms_iou <= 1.

@@ -49,7 +49,7 @@ def corner_boxes(boxes: Float32Array) -> Float32Array:
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
-def decode_head(head: Float32Array, stride: tuple[float, float], threshold: float) -> Candidates:
+def decode_head(head: Float32Array, stride: float, threshold: float) -> Candidates:
     """Candidates of one raw YOLOv8-face head.
 
     An edge lies at the mean of its 16 bins, in strides from the middle of the cell; a point at twice its regressed value, in
@@ -57,7 +57,7 @@ def decode_head(head: Float32Array, stride: tuple[float, float], threshold: floa
 
     Args:
         head: (80, rows, columns) float32.
-        stride: canvas pixels per column and per row.
+        stride: canvas pixels per column, and per row.
         threshold: cells with a score below it are left out.
 
     Raises:
@@ -69,14 +69,13 @@ def decode_head(head: Float32Array, stride: tuple[float, float], threshold: floa
     rows = candidates(scores, threshold)
     picked = cells[:, rows].T
     corner = np.stack([rows % columns, rows // columns], axis=1).astype(np.float32)
-    scale = np.asarray(stride, np.float32)
 
     bins = picked[:, :_EDGE_CHANNELS].reshape(-1, 4, DFL_BINS)
     weights = np.exp(bins - bins.max(axis=2, keepdims=True))
     edges = weights @ np.arange(DFL_BINS, dtype=np.float32) / weights.sum(axis=2)
     middle = corner + np.float32(0.5)
-    boxes = np.concatenate([(middle - edges[:, :2]) * scale, (middle + edges[:, 2:]) * scale], axis=1)
-    points = (picked[:, _EDGE_CHANNELS + 1 :].reshape(-1, 5, 3)[..., :2] * 2 + corner[:, None]) * scale
+    boxes = np.concatenate([middle - edges[:, :2], middle + edges[:, 2:]], axis=1) * np.float32(stride)
+    points = (picked[:, _EDGE_CHANNELS + 1 :].reshape(-1, 5, 3)[..., :2] * 2 + corner[:, None]) * np.float32(stride)
     return boxes, scores[rows], points
 
 
@@ -150,7 +149,7 @@ class YoloV8Face:
     def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
         shapes = [output.shape for output in outputs]
         if self._heads and all(len(s) == 4 and s[:2] == (1, HEAD_CHANNELS) for s in shapes):
-            return [decode_head(_float(head), (size[1] / head.shape[3], size[0] / head.shape[2]), threshold) for head in outputs]
+            return [decode_head(_float(head), size[1] / head.shape[3], threshold) for head in outputs]
         if not self._heads and len(shapes[0]) == 3 and JOINT_CHANNELS in shapes[0][1:]:
             rows = _float(outputs[0])
             return [decode_joint(rows.T if len(rows) == JOINT_CHANNELS else rows, threshold)]

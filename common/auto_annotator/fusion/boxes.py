@@ -231,17 +231,17 @@ class _Picture:
         n, s = len(self.rows), len(self.sources)
         given = self._sum(cluster, self.weight * self.scores)
         if self.settings.rule == "vote":
-            return given / np.maximum(self._sum(cluster, self.weight), np.finfo(np.float64).tiny)
+            return np.asarray(given / np.maximum(self._sum(cluster, self.weight), np.finfo(np.float64).tiny))
         weights = np.array([source.weight for source in self.sources], np.float64)
         if not self.settings.one_per_source:
             count = np.maximum(np.bincount(cluster, minlength=n), 1)
-            return given * np.minimum(count, s) / count / weights.sum()
+            return np.asarray(given * np.minimum(count, s) / count / weights.sum())
         # A source counts if it saw the face or could have seen it: one of n does not keep its full score (seed bug B3).
         side = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))[:, None]
         low, high = np.array([(source.min_side, source.max_side) for source in self.sources]).reshape(s, 2).T
         asked = (side >= low) & (side <= high)
         asked[cluster, self.rows.source] = True
-        return given / np.maximum(asked @ weights, np.finfo(np.float64).tiny)
+        return np.asarray(given / np.maximum(asked @ weights, np.finfo(np.float64).tiny))
 
     def best_first(self, cluster: IntArray, boxes: Float64Array, scores: Float64Array, order: IntArray, source: IntArray) -> Fused:
         """Number the clusters that have enough votes by falling score and lead every input row to its own."""

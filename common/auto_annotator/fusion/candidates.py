@@ -12,7 +12,7 @@ BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
 PairTest = Callable[[IntArray, IntArray], BoolArray]
 
-CHUNK = 1 << 16
+CHUNK = 1 << 15
 """Pairs looked at in one go: the temporaries stay in the processor's cache."""
 
 MAX_PAIRS = 3_000_000
@@ -76,7 +76,9 @@ def _columns(boxes: Float64Array) -> Float64Array:
     return np.ascontiguousarray(boxes.T)
 
 
-def _projections(low: Float64Array, high: Float64Array, i: IntArray, j: IntArray) -> tuple[Float64Array, Float64Array, Float64Array]:
+def _projections(
+    low: Float64Array, high: Float64Array, i: IntArray, j: IntArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Lengths of the intervals i and j, and of what they have in common."""
     low_i, high_i, low_j, high_j = low.take(i), high.take(i), low.take(j), high.take(j)
     common = np.minimum(high_i, high_j)
@@ -98,6 +100,12 @@ def ranges(starts: IntArray, counts: IntArray) -> IntArray:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
 
 
+def stable_order(numbers: IntArray) -> IntArray:
+    """Stable argsort of numbers >= 0; 16 bits where they fit, because numpy then sorts by radix, many times as fast."""
+    small = len(numbers) == 0 or numbers.max() < 1 << 16
+    return np.argsort(numbers.astype(np.uint16) if small else numbers, kind="stable")
+
+
 def find_pairs(
     boxes: Float64Array, test: PairTest, *, grow: float = 0.0, limit: int = MAX_PAIRS
 ) -> tuple[IntArray, IntArray] | None:
@@ -116,8 +124,8 @@ def find_pairs(
     found_j: list[IntArray] = []
     total = 0
     for a, b in _neighbours(boxes, grow):
-        keep = test(a, b)
-        a, b = a[keep], b[keep]
+        kept = np.flatnonzero(test(a, b))
+        a, b = a.take(kept), b.take(kept)
         total += len(a)
         if total > limit:
             return None
@@ -140,16 +148,16 @@ def _neighbours(boxes: Float64Array, grow: float) -> Iterator[tuple[IntArray, In
     height = max(float(np.median(y2 - y1)), float(np.mean(y2 - y1)) / _BANDS_PER_BOX)
     first = np.floor((y1 - y1.min()) / height).astype(np.intp)
     last = np.floor((y2 - y1.min()) / height).astype(np.intp)
-    by_left = np.argsort(x1, kind="stable")
+    by_left = np.argsort(x1)
     row = np.repeat(by_left, (last - first + 1)[by_left])
     band = ranges(first[by_left], (last - first + 1)[by_left])
-    by_band = np.argsort(band, kind="stable")
+    by_band = stable_order(band)
     row, band = row[by_band], band[by_band]
     # One increasing key per entry: bands are laid side by side, each as wide as the picture.
     offset = band * (float(x2.max() - x1.min()) * 1.01) - x1.min()
     position = np.arange(len(row))
     partners = np.searchsorted(offset + x1[row], offset + x2[row]) - position - 1
-    top, low, high = first[row], y1[row], y2[row]
+    begins, low, high = first[row] == band, y1[row], y2[row]
     ends = np.cumsum(partners)
     begin = 0
     while begin < len(row):
@@ -160,5 +168,6 @@ def _neighbours(boxes: Float64Array, grow: float) -> Iterator[tuple[IntArray, In
         b = ranges(position[begin:end] + 1, counts)
         begin = end
         near = np.maximum(low.take(a), low.take(b)) < np.minimum(high.take(a), high.take(b))
-        near &= np.maximum(top.take(a), top.take(b)) == band.take(a)
-        yield row.take(a[near]), row.take(b[near])
+        near &= begins.take(a) | begins.take(b)
+        kept = np.flatnonzero(near)  # taking by number is several times as fast as by mask
+        yield row.take(a.take(kept)), row.take(b.take(kept))

@@ -25,6 +25,7 @@ from auto_annotator.fusion.candidates import (
     overlap_test,
     pair_iou,
     ranges,
+    stable_order,
 )
 
 SWAP_GAIN = 0.1
@@ -108,10 +109,8 @@ class _Adjacency:
 
     @classmethod
     def of(cls, origin: IntArray, target: IntArray, n: int) -> _Adjacency:
-        # Stable sorting of 16-bit keys is a radix sort, many times as fast as the comparison sort of wide ones.
-        order = np.argsort(origin.astype(np.uint16) if n <= 1 << 16 else origin, kind="stable")
         start = np.concatenate([[0], np.cumsum(np.bincount(origin, minlength=n))])
-        return cls(start=start, target=target.take(order))
+        return cls(start=start, target=target.take(stable_order(origin)))
 
     def neighbours(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """All neighbours of the rows one after the other, and how many each row has."""
@@ -209,25 +208,23 @@ def _separate(rows: Rows, cluster: IntArray, pairs: tuple[IntArray, IntArray], t
     slot = np.full(n * s, -1, np.intp)  # which row of a source is in a cluster
     slot[cluster * s + rows.source] = np.arange(n)
     there = pair_iou(rows.boxes[row], rows.boxes[host])
+    stay = pair_iou(rows.boxes, rows.boxes[cluster])  # of each row with its own founder
     for _ in range(_MAX_SWAP_ROUNDS):
-        home = cluster[row]
-        other = slot[host * s + rows.source[row]]
-        gain = there - pair_iou(rows.boxes[row], rows.boxes[home])
-        swap = other >= 0
-        back = pair_iou(rows.boxes[other], rows.boxes[home])
-        gain += np.where(swap, back - pair_iou(rows.boxes[other], rows.boxes[host]), 0)
-        allowed = ~swap | ((other != host) & (back > threshold))
-        move = np.flatnonzero((home != host) & allowed & (gain > SWAP_GAIN))
+        home, other = cluster[row], slot[host * s + rows.source[row]]
+        back = np.where(other >= 0, pair_iou(rows.boxes[other], rows.boxes[home]), 1.0)
+        gain = there - stay[row] + np.where(other >= 0, back - stay[other], 0.0)
+        move = np.flatnonzero((gain > SWAP_GAIN) & (home != host) & (other != host) & (back > threshold))
         if not len(move):
             break
         move = move[np.lexsort((row[move], -gain[move]))]
-        here, target = home[move] * s + rows.source[row[move]], host[move] * s + rows.source[row[move]]
+        source = rows.source[row[move]]
+        here, target = home[move] * s + source, host[move] * s + source
         chosen = _first_at_both(here, target, n * s)
         move, here, target = move[chosen], here[chosen], target[chosen]
-        partner = other[move]
-        cluster[row[move]] = host[move]
-        cluster[partner[partner >= 0]] = home[move][partner >= 0]
-        slot[target], slot[here] = row[move], partner
+        slot[target], slot[here] = row[move], other[move]
+        cluster[row[move]], stay[row[move]] = host[move], there[move]
+        partner = other[move] >= 0
+        cluster[other[move][partner]], stay[other[move][partner]] = home[move][partner], back[move][partner]
     return cluster
 
 

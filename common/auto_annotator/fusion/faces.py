@@ -77,7 +77,7 @@ def _edge_spread(boxes: Float64Array, face: np.ndarray, weight: Float64Array, fa
 
 def _opinions(fused: Fused, rows: Faces, face: np.ndarray, weight: Float64Array) -> LandmarkOpinions:
     """The rows with landmarks, gathered per face and padded to the same number."""
-    says = np.flatnonzero(np.isfinite(rows.landmarks).all(axis=2).any(axis=1) & (weight > 0))
+    says = np.flatnonzero(np.any(np.isfinite(rows.landmarks).all(axis=2), axis=1) & (weight > 0))
     if not len(says):
         return LandmarkOpinions.none(len(fused))
     says = says[np.argsort(face[says], kind="stable")]

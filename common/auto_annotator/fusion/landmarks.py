@@ -66,7 +66,7 @@ class LandmarkOpinions:
             weight: its say.
         """
         more = np.asarray(points, np.float32).reshape(len(self), 1, POINTS, 2)
-        says = np.isfinite(more).all(axis=3).any(axis=2)
+        says = np.any(np.isfinite(more).all(axis=3), axis=2)
         return LandmarkOpinions(
             points=np.concatenate([self.points, more], axis=1),
             weights=np.concatenate([self.weights, np.where(says, np.float32(weight), np.float32(0))], axis=1),
@@ -97,23 +97,23 @@ def fuse_landmarks(opinions: LandmarkOpinions, boxes: Float32Array) -> tuple[Flo
     Raises:
         ValueError: if the numbers of faces differ.
     """
-    boxes = np.asarray(boxes, np.float64)
-    if boxes.shape != (len(opinions), 4):
-        raise ValueError(f"landmarks: got boxes of shape {boxes.shape} for opinions on {len(opinions)} faces")
+    frame = np.asarray(boxes, np.float64)
+    if frame.shape != (len(opinions), 4):
+        raise ValueError(f"landmarks: got boxes of shape {frame.shape} for opinions on {len(opinions)} faces")
     if not opinions.weights.size:
         return np.full((len(opinions), POINTS, 2), np.nan, np.float32), np.full((len(opinions), POINTS), np.nan, np.float32)
     # Faces last: each (o, 5) slice is a long contiguous column, several times as fast as the other way round.
     points = np.moveaxis(opinions.points.astype(np.float64), 0, -1)  # (o, 5, 2, k)
-    known = np.isfinite(points).all(axis=2) & (opinions.weights.T > 0)[:, None] & _plausible(points, boxes)[:, None]  # (o, 5, k)
+    known = np.isfinite(points).all(axis=2) & (opinions.weights.T > 0)[:, None] & _plausible(points, frame)[:, None]  # (o, 5, k)
     weights = np.where(known, opinions.weights.T[:, None], 0.0)
     # Relative to the box: numbers near 0 lose no digits in large pictures.
-    points = np.where(known[:, :, None], points - boxes[:, :2].T, 0.0)
-    fused = _huber(points, weights, AGREEMENT * box_sides(boxes))
+    points = np.where(known[:, :, None], points - frame[:, :2].T, 0.0)
+    fused = _huber(points, weights, AGREEMENT * np.asarray(box_sides(frame), np.float64))
     total = weights.sum(axis=0)
     square = ((points - fused) ** 2).sum(axis=2)
     with np.errstate(invalid="ignore"):
         spread = np.where(known.sum(axis=0) >= 2, np.sqrt((weights * square).sum(axis=0) / total), np.nan)
-    fused = np.where(total[:, None] > 0, fused + boxes[:, :2].T, np.nan)
+    fused = np.where(total[:, None] > 0, fused + frame[:, :2].T, np.nan)
     return np.moveaxis(fused, -1, 0).astype(np.float32), spread.T.astype(np.float32)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ CROWD = 30
 """From this number of faces on, numbers would hide the faces; each shows when its box is pointed at."""
 SMALL = 44.0
 """Faces that are smaller on the page, in CSS pixels, get thin lines."""
+TAG_HEIGHT = 4.0
+"""Room a number needs at the border of the picture, in per cent; without it, it stands in a large box and below a small one."""
 _COLUMN_WIDTH = 720
 """Width in CSS pixels that a picture about has on a wide screen; only for the size of its dots."""
 _SIDE_OF = tuple("right" if "right" in name else "left" if "left" in name else "nose" for name in LANDMARK_NAMES)
@@ -75,7 +77,16 @@ class CropView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceView:
-    """One face; `number` is also its group in the CVAT XML file."""
+    """One face.
+
+    Attributes:
+        number: its place in the record, from 1; also its group in the CVAT XML file.
+        anchor: id of its box on the page.
+        left, top: where its number stands, in per cent of the picture.
+        tag: on which side of that place the number stands (CSS classes): above the box unless the picture ends there.
+        dot: diameter of its points in CSS pixels.
+        small: draw it with thin lines.
+    """
 
     number: int
     anchor: str
@@ -83,6 +94,7 @@ class FaceView:
     box: Box
     left: float
     top: float
+    tag: str
     dot: float
     small: bool
     dots: tuple[DotView, ...]
@@ -193,16 +205,20 @@ def _face_view(
     record: Record, face: FaceRecord, index: int, anchor: str, sentences: Mapping[str, str], crop: CropView | None
 ) -> FaceView:
     width, height = record.width or 1, record.height or 1
-    side = max(face.box[2] - face.box[0], face.box[3] - face.box[1]) * _COLUMN_WIDTH / width
+    x1, y1, x2, y2 = face.box
+    side = max(x2 - x1, y2 - y1) * _COLUMN_WIDTH / width
+    small = side < SMALL
+    at_top = _share(y1, height) < TAG_HEIGHT
     return FaceView(
         number=index + 1,
         anchor=f"{anchor}f{index + 1}",
         review=face.review,
         box=face.box,
-        left=_share(face.box[0], width),
-        top=_share(face.box[1], height),
+        left=_share(x1, width),
+        top=_share(y2 if at_top and small else y1, height),
+        tag=("in" if at_top else "above") + (" end" if _share(x1, width) > 100 - TAG_HEIGHT else ""),
         dot=round(min(max(0.055 * side, 1.6), 6.0), 1),
-        small=side < SMALL,
+        small=small,
         dots=_dots(face),
         score=f"{face.score:.2f}",
         votes=votes_view(face.votes.items()),
@@ -227,12 +243,12 @@ def votes_view(votes: Iterable[tuple[str, float | None]]) -> tuple[VoteView, ...
     )
 
 
-def _crop(image: Image, box: Sequence[float]) -> CropView:
+def _crop(image: Image, box: Box) -> CropView:
     """A square around the box; what lies beyond the picture is grey."""
-    x1, y1, x2, y2 = box
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).tolist()
     side = max(round(max(x2 - x1, y2 - y1) * (1 + 2 * CROP_MARGIN)), 8)
     left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
-    height, width = image.shape[:2]
     part = image[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
     if side > max(width, height) or part.shape[:2] != (side, side):
         canvas = np.full((side, side, 3), 128, np.uint8)

@@ -138,9 +138,12 @@ def convert(content: bytes, steps: Iterable[str]) -> bytes:
 
     try:
         model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model)
         for step in steps:
             CONVERSIONS[step](model)
         onnx.checker.check_model(model)
     except Exception as error:
-        raise WeightsError(f"conversion {', '.join(steps)}: {type(error).__name__}: {error}") from error
+        raise WeightsError(
+            f"conversion {', '.join(steps)}: not a valid ONNX model ({type(error).__name__}); expected the file the registry names"
+        ) from error
     return bytes(model.SerializeToString(deterministic=True))

