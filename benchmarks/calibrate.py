@@ -44,7 +44,7 @@ def curve_of(scores: np.ndarray, hits: np.ndarray) -> Curve:
     while start < len(scores):
         end = int(np.searchsorted(fitted, fitted[start], side="right"))
         end = min(len(scores), max(end, start + MIN_ROWS))
-        x, y = float(scores[start:end].mean()), (float(hits[start:end].sum()) + 0.5) / (end - start + 1)
+        x, y = float(scores[start:end].mean()), float(hits[start:end].sum()) / (end - start + 0.5)
         if x > xs[-1] + 1e-4:
             xs.append(x)
             ys.append(max(y, ys[-1]))

@@ -37,7 +37,7 @@ def require_extra() -> None:
         ConfigError: with the command that brings them.
     """
     try:
-        import starlette
+        import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"serve: the package {error.name} is missing: pip install 'auto-annotator[serve]'") from error

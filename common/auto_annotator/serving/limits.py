@@ -122,6 +122,7 @@ class Worker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             future, call = job
+            future.set_running_or_notify_cancel()
             try:
                 future.set_result(call())
             except BaseException as error:  # SystemExit of a library too: it would end this thread, and with it the service
