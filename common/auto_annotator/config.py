@@ -105,6 +105,7 @@ class EnsembleConfig(_Strict):
 
     name: str
     description: str = ""
+    commercial: bool = Field(default=False, description="refuse weights whose licence does not clearly allow commercial use")
     members: tuple[MemberConfig, ...] = Field(min_length=1)
     refiners: tuple[RefinerConfig, ...] = ()
     fusion: FusionConfig = FusionConfig()
@@ -197,7 +198,10 @@ class Settings(BaseSettings):
     gpu_memory_mb: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=200_000_000, ge=1)
     budget_seconds: float = Field(default=60.0, gt=0, description="views are dropped to keep one picture within it")
-    max_faces: int = Field(default=10_000, ge=1)
+    max_faces: int = Field(default=10_000, ge=1, description="of one member in one view; more are garbage")
+    on_error: Literal["tag", "fail"] = Field(
+        default="tag", description="a served function answers a failure with a face_error tag, or with 500 so that the run stops"
+    )
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -30,7 +30,7 @@ from auto_annotator.landmarks.base import Refiner
 from auto_annotator.session import Runtime, Session
 from auto_annotator.types import Faces, Image
 from auto_annotator.views import Canvas, make_canvas, view_scale, view_windows, whole_in_tile
-from auto_annotator.weights import locate
+from auto_annotator.weights import find, is_path, locate
 
 BATCH_PIXELS = 2_500_000
 """Canvases run together up to this many pixels: larger batches only cost memory."""
@@ -106,13 +106,14 @@ class Member:
             member=self.index, weight=view.weight, min_side=view.min_face / plan.scale, max_side=view.max_face / plan.scale
         )
 
-    def look(self, image: Image, plan: Plan, *, max_faces: int) -> Faces:
+    def look(self, image: Image, plan: Plan, *, max_faces: int, stop: Callable[[], bool] = lambda: False) -> Faces:
         """Run the detector on one view of the picture.
 
         Args:
             image: RGB (h, w, 3) uint8.
             plan: one of `plans`.
             max_faces: more rows than this are garbage.
+            stop: asked before each batch of tiles but the first; True = be content with the tiles seen so far.
 
         Returns:
             Faces in picture pixels, clipped to it, scores calibrated.
@@ -122,7 +123,7 @@ class Member:
         """
         height, width = image.shape[:2]
         parts = []
-        for window, faces in self._run(image, plan, max_faces):
+        for window, faces in self._run(image, plan, max_faces, stop):
             parts.append(faces.select(whole_in_tile(faces.boxes, window, width, height)))
         faces = Faces.concat(parts)
         if len(parts) > 1:
@@ -131,12 +132,16 @@ class Member:
         scores = np.clip(faces.scores if curve is None else np.asarray(curve(faces.scores), np.float32), 0, 1)
         return Faces(boxes=np.asarray(clip_boxes(faces.boxes, width, height), np.float32), scores=scores, landmarks=faces.landmarks)
 
-    def _run(self, image: Image, plan: Plan, max_faces: int) -> list[tuple[tuple[int, int, int, int], Faces]]:
+    def _run(
+        self, image: Image, plan: Plan, max_faces: int, stop: Callable[[], bool]
+    ) -> list[tuple[tuple[int, int, int, int], Faces]]:
         canvas_pixels = plan.megapixels * 1e6 / len(plan.windows)
         step = max(1, int(BATCH_PIXELS // max(1.0, canvas_pixels))) if self.detector.capabilities.batch else 1
         found: list[tuple[tuple[int, int, int, int], Faces]] = []
         total = 0
         for start in range(0, len(plan.windows), step):
+            if start and stop():
+                break
             canvases = [self._canvas(image, plan, w) for w in plan.windows[start : start + step]]
             for group in _equal_shapes(canvases):
                 answers = self.detector.detect([c.pixels for c in group], threshold=self.config.threshold)
@@ -211,6 +216,7 @@ def build_ensemble(settings: Settings) -> Ensemble:
         DeviceError: if the GPU that was asked for is not there.
     """
     config = load_ensemble(settings.ensemble)
+    require_licences(config)
     runtime = Runtime(
         device=settings.device, allow_cpu=settings.allow_cpu, threads=settings.threads, gpu_memory_mb=settings.gpu_memory_mb
     )
@@ -230,6 +236,22 @@ def build_ensemble(settings: Settings) -> Ensemble:
     )
     refiners = tuple(NamedRefiner(config=r, refiner=_build(r, settings.models, open_session)) for r in config.refiners)
     return Ensemble(config=config, members=members, refiners=refiners, final_curve=final, devices=tuple(dict.fromkeys(devices)))
+
+
+def require_licences(config: EnsembleConfig) -> None:
+    """Hold an ensemble that says `commercial: true` to its word.
+
+    Raises:
+        ConfigError: names the weights whose registered licence does not clearly allow commercial use.
+    """
+    if not config.commercial:
+        return
+    refused = [n for n in config.weight_names if is_path(n) or find(n).commercial != "yes"]
+    if refused:
+        raise ConfigError(
+            f"ensemble {config.name}: says `commercial: true`, but the licence of {', '.join(refused)} is not known to allow it;"
+            " see `auto-annotator models list`, and use other weights or drop the line"
+        )
 
 
 def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Session]) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Iterator
 
 from auto_annotator.commands.options import add_settings_options, settings_of
 from auto_annotator.serving.dashboard import FUNCTIONS
@@ -73,16 +75,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(gateway: Gateway) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop = asyncio.Event()
+    with _signals_set(stop):
+        await gateway.run(stop, lambda: _say_ready(gateway))
 
-    def on_signal(number: int, _: object) -> None:
+
+@contextlib.contextmanager
+def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set the event; the second one does what it does without us: it ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        sys.stderr.write("stopping: the running request is still answered\n")
+        stop.set()
+
+    def on_signal(_: int, __: object) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
-        loop.call_soon_threadsafe(stop.set)
+            signal.signal(each, signal.SIG_DFL)
+        loop.call_soon_threadsafe(end)
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, on_signal)
-    await gateway.run(stop, lambda: _say_ready(gateway))
+    before = {each: signal.signal(each, on_signal) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _say_ready(gateway: Gateway) -> None:

@@ -68,12 +68,22 @@ def cluster_rows(rows: Rows, *, threshold: float, moving: bool, exclusive: bool)
         (n,) row numbers; a founder has its own. Crowds with more than `candidates.MAX_PAIRS` interacting pairs are walked row by
         row, without the second pass.
     """
-    test = common_centre_test(rows.boxes, threshold) if moving else overlap_test(rows.boxes, threshold)
-    pairs = find_pairs(rows.boxes, test, grow=growth(threshold) if moving else 0.0)
+    pairs = interacting_pairs(rows.boxes, threshold=threshold, moving=moving, exclusive=exclusive)
     if pairs is None:
         return walk(rows, threshold=threshold, moving=moving, exclusive=exclusive)
     cluster = _decide_in_rounds(rows, pairs, threshold=threshold, moving=moving, exclusive=exclusive)
     return _separate(rows, cluster, pairs, threshold) if exclusive else cluster
+
+
+def interacting_pairs(boxes: Float64Array, *, threshold: float, moving: bool, exclusive: bool) -> tuple[IntArray, IntArray] | None:
+    """Pairs of rows of which the worse one must wait for the better one (see the head of the module); None = too many.
+
+    With fixed centres and any number of rows per source, only rows that overlap each other enough have to do with each other. A
+    moving centre ties together all rows that could match it; so does the single place that a centre has for each source.
+    """
+    if moving or exclusive:
+        return find_pairs(boxes, common_centre_test(boxes, threshold), grow=growth(threshold))
+    return find_pairs(boxes, overlap_test(boxes, threshold))
 
 
 def walk(rows: Rows, *, threshold: float, moving: bool, exclusive: bool) -> IntArray:

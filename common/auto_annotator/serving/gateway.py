@@ -89,30 +89,32 @@ class ServedFunction:
         from starlette.responses import Response
 
         start = time.perf_counter()
-        reply = await self._reply(request)
-        fields = {"status": reply.status} | dict(reply.fields) | {"total_milliseconds": round((time.perf_counter() - start) * 1000)}
-        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        reply, size = await self._reply(request)
+        fields = {"status": reply.status, "bytes": size, "total_milliseconds": round((time.perf_counter() - start) * 1000)}
+        text = " ".join(f"{key}={value}" for key, value in (fields | dict(reply.fields)).items())
         log.log(_LEVELS[reply.level], "%s: %s: %s", self.function.name, reply.event, text)
         return Response(reply.body, status_code=reply.status, media_type=reply.content_type if reply.body else None)
 
-    async def _reply(self, request: Request) -> Reply:
+    async def _reply(self, request: Request) -> tuple[Reply, int]:
+        """The reply, and the size of the body as far as it was taken, in bytes."""
         from starlette.requests import ClientDisconnect
 
-        limits = self._limits
+        limits, size = self._limits, 0
         if self._present >= limits.requests:
-            return _no_worker("too many requests")
+            return _no_worker("too many requests"), size
         self._present += 1
         try:
             body = await read_body(request, limits)
-            return await self._worker.run(partial(self._handle, body))
+            size = len(body)
+            return await self._worker.run(partial(self._handle, body)), size
         except BodyTooLarge:
-            return _refusal(400, "body too large", f"body: larger than the limit of {limits.body_bytes} bytes")
+            return _refusal(400, "body too large", f"body: larger than the limit of {limits.body_bytes} bytes"), size
         except Busy:
-            return _no_worker("no free worker")
+            return _no_worker("no free worker"), size
         except Overdue:
-            return _refusal(408, "timed out", f"no answer within {limits.event_seconds:g} s")
+            return _refusal(408, "timed out", f"no answer within {limits.event_seconds:g} s"), size
         except ClientDisconnect:
-            return _refusal(400, "caller went away", "body: incomplete")
+            return _refusal(400, "caller went away", "body: incomplete"), size
         finally:
             self._present -= 1
 

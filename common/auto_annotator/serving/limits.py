@@ -71,7 +71,7 @@ class Worker:
     @property
     def overdue(self) -> bool:
         """Whether a call is running that should have ended."""
-        return self._since is not None and time.monotonic() - self._since > self._limits.event_seconds
+        return self._since is not None and time.monotonic() - self._since >= self._limits.event_seconds
 
     async def load(self, call: Callable[[], T]) -> T:
         """Run the call that brings the models, however long it takes; requests that come meanwhile wait.
