@@ -45,7 +45,7 @@ def problems(flavour: str) -> Iterator[str]:
             yield f"{name} is not installed: install auto-annotator[{flavour}]"
     for name, reason in UNWANTED[flavour].items():
         if installed(name) is not None:
-            yield f"{name} {installed(name)} is installed, but {reason}: find out who asks for it (pip show {name}) and use --no-deps"
+            yield f"{name} {installed(name)} is installed, but {reason}: pip show {name} says who asks for it"
     opencv = [name for name in OPENCV if installed(name)]
     if len(opencv) != 1:
         yield f"got {len(opencv)} OpenCV packages ({', '.join(opencv) or 'none'}), expected opencv-python-headless alone"

@@ -19,6 +19,16 @@ running_version() {
   { "${DOCKER}" ps --format '{{.Image}}' 2> /dev/null || true; } | sed -n "s#.*$1:v\{0,1\}\([0-9][0-9.]*[0-9]\).*#\1#p" | head -n 1
 }
 
+# Nuclio 1.13's dashboard carries a Docker client that Docker 29 refuses.
+check_docker_for() {
+  local server
+  command -v "${DOCKER}" > /dev/null || return 0
+  server="$("${DOCKER}" info --format '{{.ServerVersion}}' 2> /dev/null || true)"
+  if [[ $1 == 1.13.* && ${server%%.*} =~ ^[0-9]+$ ]] && ((${server%%.*} >= 29)); then
+    warn "Docker is ${server}; the dashboard of Nuclio $1 cannot speak to Docker 29 and newer: use CVAT 2.52 or newer, or Docker 28"
+  fi
+}
+
 check_nuctl() {
   local have want="" why="" dashboard="" cvat="${CVAT_VERSION:-}"
   if [[ ${NUCTL_CHECK:-} == skip ]] || ! command -v "${NUCTL}" > /dev/null; then return 0; fi
@@ -37,6 +47,7 @@ check_nuctl() {
   elif [[ -z ${want} && ${have} != 1.13.0 && ${have} != 1.15.9 ]]; then
     warn "nuctl is ${have}; CVAT up to 2.51 has 1.13.0, later ones 1.15.9 (set CVAT_VERSION for a strict check)"
   fi
+  check_docker_for "${want:-${have}}"
 }
 
 # Sets CVAT_NETWORK. The dashboard calls functions by their address in this network.
@@ -51,7 +62,7 @@ find_network() {
   fi
   if command -v "${DOCKER}" > /dev/null; then
     found="$("${DOCKER}" network ls --filter label=com.docker.compose.network=cvat --format '{{.Name}}' 2> /dev/null || true)"
-    [[ -n ${found} ]] || found="$("${DOCKER}" network ls --filter name=_cvat$ --format '{{.Name}}' 2> /dev/null || true)"
+    [[ -n ${found} ]] || found="$("${DOCKER}" network ls --format '{{.Name}}' 2> /dev/null | grep '_cvat$' || true)"
   fi
   count="$(printf '%s' "${found}" | grep -c . || true)"
   if ((count == 0)); then
@@ -67,7 +78,7 @@ find_network() {
 
 # Before the images are built, because that takes long.
 check_gpu_host() {
-  local driver index
+  local driver index indices runtimes
   if [[ ${GPU_CHECK:-} == skip ]]; then return 0; fi
   if ! command -v nvidia-smi > /dev/null || ! driver="$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2> /dev/null)"; then
     problem "no working NVIDIA driver (nvidia-smi): install driver ${MINIMUM_DRIVER} or newer, or use make deploy-cpu;" \
@@ -79,12 +90,15 @@ check_gpu_host() {
     warn "the NVIDIA driver is ${driver}; the GPU flavour is built for CUDA 13, which needs ${MINIMUM_DRIVER} or newer"
   fi
   if [[ ${GPU} =~ ^[0-9,]+$ ]]; then
+    indices="$(nvidia-smi --query-gpu=index --format=csv,noheader)"
     for index in ${GPU//,/ }; do
-      nvidia-smi --query-gpu=index --format=csv,noheader | grep -qx "${index}" \
+      grep -qx "${index}" <<< "${indices}" \
         || problem "GPU: there is no GPU ${index} here; nvidia-smi -L lists them"
     done
   fi
-  if command -v "${DOCKER}" > /dev/null && ! "${DOCKER}" info --format '{{json .Runtimes}}' 2> /dev/null | grep -q nvidia; then
+  command -v "${DOCKER}" > /dev/null || return 0
+  runtimes="$("${DOCKER}" info --format '{{json .Runtimes}}' 2> /dev/null || true)"
+  if [[ ${runtimes} != *nvidia* ]]; then
     problem "Docker has no NVIDIA runtime: install nvidia-container-toolkit, then" \
       "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
   fi

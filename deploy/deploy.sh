@@ -77,6 +77,7 @@ deploy_function() {
   if [[ -n ${MEMORY:-} ]]; then arguments+=(--resource-limit "memory=${MEMORY}"); fi
   if [[ -n ${READINESS_TIMEOUT:-} ]]; then arguments+=(--readiness-timeout "${READINESS_TIMEOUT}"); fi
   if [[ ${OFFLINE:-} == 1 ]]; then arguments+=(--no-pull); fi
+  if [[ -n ${MODELS_DIR} ]]; then say "# ${given} mounts, read-only: ${MODELS_DIR}${ENSEMBLE_DIR:+ and ${ENSEMBLE_DIR}}"; fi
   run "${NUCTL}" "${arguments[@]}" "${ENVIRONMENT[@]}" \
     || die "${name} was not deployed, see above. Its own words: docker logs nuclio-${NUCLIO_NAMESPACE:-nuclio}-${name};" \
       "deploy/README.md has a table of symptoms"
@@ -117,6 +118,7 @@ main() {
   done <<< "${projects}"
   while IFS= read -r file; do deploy_function "${file}"; done <<< "${files}"
   run "${NUCTL}" get function "${PLACE[@]}"
+  if dry_run; then say "dry run: nothing was changed"; return 0; fi
   say "deployed. Next: make smoke, then Actions > Automatic annotation in CVAT (labels: auto-annotator labels)"
 }
 

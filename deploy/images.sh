@@ -17,7 +17,7 @@ fi
 if [[ -n ${EXTRA_PIP:-} ]]; then arguments+=(--build-arg "EXTRA_PIP=${EXTRA_PIP}"); fi
 if [[ -n ${PYTHON_IMAGE:-} ]]; then arguments+=(--build-arg "PYTHON_IMAGE=${PYTHON_IMAGE}"); fi
 # A secret, because an address may carry a password and build arguments stay in the image's history.
-if [[ -n ${PIP_INDEX_URL:-} ]]; then arguments+=(--secret id=index_url,env=PIP_INDEX_URL); fi
+if [[ -n ${PIP_INDEX_URL:-} ]]; then arguments+=(--secret "id=index_url,env=PIP_INDEX_URL"); fi
 
 version="$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "${ROOT}/common/auto_annotator/__init__.py")"
 revision="$(git -C "${ROOT}" rev-parse HEAD 2> /dev/null || printf unknown)"

@@ -1,5 +1,5 @@
-# shellcheck shell=bash
-# What the scripts of this folder share; sourced by them. Every variable is described in README.md.
+# shellcheck shell=bash disable=SC2034
+# What the scripts of this folder share; sourced by them, which use its variables. Every variable is described in README.md.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 MODELS_IN_IMAGE=/opt/auto-annotator/models

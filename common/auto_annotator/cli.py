@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from auto_annotator import __version__
-from auto_annotator.commands import annotate, detect, doctor, labels, models, serve, specs
 from auto_annotator.errors import AutoAnnotatorError
-
-COMMANDS = (annotate, detect, models, labels, serve, doctor, specs)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every subcommand."""
-    parser = argparse.ArgumentParser(prog="auto-annotator", description="Pre-label people's faces for CVAT with an ensemble of networks.")
+    from auto_annotator.commands import annotate, detect, doctor, labels, models, serve, specs
+
+    parser = argparse.ArgumentParser(
+        prog="auto-annotator", description="Pre-label people's faces for CVAT with an ensemble of networks."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what the library does")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in (annotate, detect, models, labels, serve, doctor, specs):
         command.add_parser(subparsers)
     return parser
 
@@ -29,23 +32,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 = done, 1 = a check found something, 2 = wrong arguments, settings or weights (the message says what to do),
-        130 = interrupted; what was written stays valid.
+        0 = done, 1 = a check found something or no picture could be used, 2 = wrong arguments, settings, weights or files (the
+        message says what to do), 130 = interrupted; what was written stays valid.
+
+    Raises:
+        SystemExit: by argparse, 2 for wrong arguments, 0 for --help and --version.
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    args.parser = parser
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     try:
-        return int(args.run(args))
+        args = build_parser().parse_args(argv)
+        logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+        code = int(args.run(args))
+        sys.stdout.flush()  # here and not at exit, where a closed pipe could no longer be handled
+        return code
     except AutoAnnotatorError as error:
         sys.stderr.write(f"auto-annotator: {error}\n")
         return 2
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader has seen enough (| head)
+        _drop_stdout()
         return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: what was written stays valid; add --resume to go on\n")
+    except OSError as error:
+        sys.stderr.write(f"auto-annotator: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        return 2
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"\n{error if error.args else 'interrupted'}\n")
         return 130
+
+
+def _drop_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: on a closed pipe it would fail once more, and loudly."""
+    with contextlib.suppress(OSError, ValueError):  # no real file behind it
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 if __name__ == "__main__":

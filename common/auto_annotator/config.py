@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auto_annotator.errors import ConfigError
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -144,7 +148,7 @@ def ensemble_path(name_or_path: str) -> Path:
     """
     if name_or_path in packaged_ensembles():
         return Path(str(files("auto_annotator") / "ensembles" / f"{name_or_path}.yaml"))
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path
     raise ConfigError(
@@ -162,26 +166,59 @@ def load_ensemble(name_or_path: str) -> EnsembleConfig:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         return EnsembleConfig.model_validate(data)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"ensemble {path.name}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"ensemble {path.name}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"ensemble {path.name}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"ensemble {path.name}: {problems}") from error
 
 
-def import_object(path: str) -> Any:
+def import_object(path: str, *, beside: Path | None = None) -> Any:
     """The object behind `package.module:Name`.
 
+    Args:
+        path: what the ensemble file says under `use`.
+        beside: folder in which modules are looked for first while the import runs: that of the user's ensemble file, so that a
+            detector file beside it is found from any working directory.
+
     Raises:
-        ConfigError: if the module or the name is not there.
+        ConfigError: if the module or the name is not there, or the module fails while it is imported.
     """
     module_name, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
+        with _importable(beside):
+            module = importlib.import_module(module_name)
+    except Exception as error:  # a user's own file may fail in any way
+        detail = f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"use: cannot import {path!r} ({error}); expected package.module:Class, with the module on PYTHONPATH"
+            f"use: cannot import {path!r} ({detail}); expected package.module:Class, the module beside the ensemble file or on"
+            " PYTHONPATH"
         ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        found = getattr(module, "__file__", None) or "built in"
+        raise ConfigError(
+            f"use: cannot import {path!r}: {module_name} ({found}) has no {name}; expected package.module:Class. Is it another module"
+            " of that name? Then rename yours"
+        ) from error
+
+
+@contextmanager
+def _importable(folder: Path | None) -> Iterator[None]:
+    """Put a folder in front of `sys.path`, as Python does with that of a script, for as long as an import runs."""
+    if folder is None:
+        yield
+        return
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
 
 
 class Settings(BaseSettings):

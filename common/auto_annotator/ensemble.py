@@ -229,12 +229,14 @@ def build_ensemble(settings: Settings) -> Ensemble:
         devices.append(session.device)
         return session
 
+    def build(part: PartConfig) -> Any:
+        return _build(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
+
     curves, final = load_calibration(settings.ensemble, config)
     members = tuple(
-        Member(index=i, config=m, detector=_build(m, settings.models, open_session), curves=curves.get(m.name, {}))
-        for i, m in enumerate(config.members)
+        Member(index=i, config=m, detector=build(m), curves=curves.get(m.name, {})) for i, m in enumerate(config.members)
     )
-    refiners = tuple(NamedRefiner(config=r, refiner=_build(r, settings.models, open_session)) for r in config.refiners)
+    refiners = tuple(NamedRefiner(config=r, refiner=build(r)) for r in config.refiners)
     return Ensemble(config=config, members=members, refiners=refiners, final_curve=final, devices=tuple(dict.fromkeys(devices)))
 
 
@@ -254,9 +256,9 @@ def require_licences(config: EnsembleConfig) -> None:
         )
 
 
-def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Session]) -> Any:
+def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Session], *, beside: Path) -> Any:
     context = MemberContext(weights=tuple(locate(name, folder) for name in part.weights), open_session=open_session)
-    factory = import_object(part.use)
+    factory = import_object(part.use, beside=beside)
     try:
         return factory(context, **part.options)
     except TypeError as error:

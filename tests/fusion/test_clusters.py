@@ -64,6 +64,12 @@ def test_the_pair_search_finds_every_intersecting_pair_once(seed, n, grow, chunk
     assert sorted(zip(*found, strict=True)) == list(zip(i, j, strict=True))
 
 
+@given(st.lists(st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)), max_size=40))
+def test_stable_order_is_a_stable_argsort(numbers):
+    numbers = np.array(numbers, np.intp)
+    assert np.array_equal(candidates.stable_order(numbers), np.argsort(numbers, kind="stable"))
+
+
 @settings(max_examples=200, deadline=None)
 @given(seed=SEEDS, threshold=st.floats(0.1, 0.9))
 def test_boxes_that_match_one_mean_are_never_ruled_out(seed, threshold):

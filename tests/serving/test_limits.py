@@ -64,9 +64,11 @@ def test_while_a_late_event_runs_nobody_else_gets_the_worker():
 
 def test_a_late_event_that_has_ended_is_not_overdue_any_more():
     async def scenario():
-        worker = Worker("test", Limits(event_seconds=0))
+        worker, handler = Worker("test", Limits(event_seconds=0)), Blocking()
         with pytest.raises(Overdue):
-            await worker.run(lambda: None)
+            await worker.run(lambda: handler(b""))
+        assert worker.overdue
+        handler.release.set()
         await worker.load(lambda: None)  # waits without a limit until the worker is free
         assert not worker.overdue
         worker.close()

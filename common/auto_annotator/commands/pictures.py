@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from auto_annotator.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif"}
@@ -81,12 +78,11 @@ def _names_below_shared_folder(paths: Sequence[Path]) -> list[str]:
 
 
 def _inside(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    def unreadable(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise ConfigError(f"{folder}: cannot be read ({error.strerror})") from error
-        log.warning("%s: left out, cannot be read (%s)", error.filename, error.strerror)
+    def refuse(error: OSError) -> None:
+        message = f"{error.filename}: cannot be read ({error.strerror}); make it readable, or name the folders without it"
+        raise ConfigError(message) from error
 
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
+    for parent, folders, files in os.walk(folder, onerror=refuse):  # os.walk alone would leave it out and say nothing
         folders[:] = [f for f in folders if recursive and not f.startswith(".")]
         for file in files:
             if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES:

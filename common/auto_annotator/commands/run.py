@@ -7,26 +7,32 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from auto_annotator import __version__
 from auto_annotator.commands.pictures import Picture
-from auto_annotator.config import Settings, load_ensemble
-from auto_annotator.errors import ConfigError, ImageError, MemberError
+from auto_annotator.config import Settings, ensemble_path, load_ensemble
+from auto_annotator.errors import AutoAnnotatorError, ConfigError, ImageError
 from auto_annotator.imageio import read
 from auto_annotator.pipeline import FaceDetection
-from auto_annotator.reports.records import Record, from_detection, from_error, read_records, to_json
-from auto_annotator.types import Image
+from auto_annotator.reports.files import replacing
+from auto_annotator.reports.records import Record, RecordError, RecordWriter, from_detection, from_error, read_records, to_json
+from auto_annotator.types import Detection, Image
 
 STDOUT = Path("-")
+
+Detect = Callable[..., Detection]
+"""An image and the keyword `threshold` in, a `Detection` out: what `FaceDetection` is."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did, for the last line a person reads."""
+    """What a run did, for the last line a person reads and for the exit code."""
 
     pictures: int = 0
     faces: int = 0
@@ -38,8 +44,13 @@ class Summary:
         """Count one picture."""
         self.pictures += 1
         self.faces += len(record.faces)
-        self.review += sum(face.review for face in record.faces)
+        self.review += record.review_count
         self.failed += record.error is not None
+
+    @property
+    def exit_code(self) -> int:
+        """1 if no picture at all could be used, else 0."""
+        return int(self.failed == self.pictures > 0)
 
     def __str__(self) -> str:
         text = f"{self.pictures} pictures, {self.faces} faces, {self.review} of them to review"
@@ -49,10 +60,29 @@ class Summary:
 
 
 def fingerprint(settings: Settings, threshold: float | None) -> dict[str, object]:
-    """What must be equal for a run to be resumed: the ensemble's content, the threshold, the version."""
-    config = load_ensemble(settings.ensemble).model_dump_json()
-    digest = hashlib.sha256(config.encode()).hexdigest()[:16]
-    return {"version": __version__, "ensemble": digest, "threshold": threshold}
+    """What must be equal for a run to be resumed: the version, the ensemble's content with its calibration, the threshold.
+
+    Raises:
+        ConfigError: if the ensemble cannot be read.
+    """
+    config = load_ensemble(settings.ensemble)
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    if config.calibration is not None:
+        path = ensemble_path(settings.ensemble).parent / config.calibration
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return {"version": __version__, "ensemble": f"{config.name} {digest.hexdigest()[:16]}", "threshold": threshold}
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made a folder for results ({error.strerror}): name another one") from error
 
 
 def detect_pictures(
@@ -63,7 +93,8 @@ def detect_pictures(
     threshold: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    pipeline: Callable[..., object] | None = None,
+    exports: Sequence[Path] = (),
+    pipeline: Detect | None = None,
 ) -> Summary:
     """Detect the faces of all pictures and append one JSON line each; every line is complete once it is written.
 
@@ -74,38 +105,53 @@ def detect_pictures(
         threshold: of the fused score, None = the ensemble's own.
         resume: go on with an output that an earlier run of the same settings left.
         overwrite: start anew although the output exists.
+        exports: files made from an earlier output; they go when the run starts anew, for they would no longer fit.
         pipeline: built already (tests); None = from the settings.
 
     Raises:
         ConfigError: if the output exists and neither `resume` nor `overwrite` says what to do with it, or it was made otherwise.
-        KeyboardInterrupt: after Ctrl-C; what was written stays valid.
+        AutoAnnotatorError: if the models cannot be loaded; nothing was written or removed by then.
+        KeyboardInterrupt: after Ctrl-C, with a message how to go on; what was written stays valid.
     """
+    made_by = fingerprint(settings, threshold)
+    append = _may_append(output, pictures, made_by, resume=resume, overwrite=overwrite)
     summary = Summary()
-    done = _prepare(output, fingerprint(settings, threshold), resume=resume, overwrite=overwrite)
+    done = _count_earlier(output, pictures, summary) if append else set()
     todo = [p for p in pictures if p.name not in done]
-    for picture in pictures:
-        if picture.name in done:
-            summary.add(done[picture.name])
-    summary.earlier = len(pictures) - len(todo)
-    if not todo:
-        return summary
-    detect = pipeline or FaceDetection.from_settings(settings)
-    with _Sink(output, append=bool(done)) as sink, tqdm(total=len(todo), unit="picture", disable=None, file=sys.stderr) as bar:
-        for picture, image in _decoded(todo, settings.max_pixels):
-            record = _record(picture, image, detect, threshold)
-            sink.write(to_json(record))
-            summary.add(record)
-            bar.set_postfix(faces=summary.faces, review=summary.review, refresh=False)
-            bar.update()
+    try:
+        detect = (pipeline or FaceDetection.from_settings(settings)) if todo else None
+        with _writer(output, append=append) as write:
+            if not append:
+                _begin(output, made_by, exports)
+            if detect is not None:
+                _loop(todo, detect, write, summary, threshold, settings.max_pixels)
+    except KeyboardInterrupt:
+        if _is_stream(output):
+            raise
+        text = f"interrupted: {summary.pictures} of {len(pictures)} pictures are in {output}"
+        raise KeyboardInterrupt(f"{text}; the same command with --resume (without --overwrite) goes on") from None
     return summary
 
 
-def _record(picture: Picture, image: Image | ImageError, detect: Callable[..., object], threshold: float | None) -> Record:
+def _loop(
+    todo: Sequence[Picture], detect: Detect, write: Callable[[Record], None], summary: Summary, threshold: float | None, limit: int
+) -> None:
+    bar = tqdm(total=summary.pictures + len(todo), initial=summary.pictures, unit="picture", disable=None, file=sys.stderr)
+    with bar, logging_redirect_tqdm():  # a warning goes above the bar, not into it
+        for picture, image in _decoded(todo, limit):
+            record = _record(picture, image, detect, threshold)
+            write(record)
+            summary.add(record)
+            bar.set_postfix(faces=summary.faces, review=summary.review, refresh=False)
+            bar.update()
+
+
+def _record(picture: Picture, image: Image | ImageError, detect: Detect, threshold: float | None) -> Record:
     if isinstance(image, ImageError):
         return from_error(picture.name, image)
     try:
-        return from_detection(picture.name, detect(image, threshold=threshold))  # type: ignore[arg-type]
-    except MemberError as error:
+        return from_detection(picture.name, detect(image, threshold=threshold))
+    except AutoAnnotatorError as error:
         return from_error(picture.name, ImageError("members_failed", str(error)))
 
 
@@ -130,49 +176,88 @@ def _decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Pic
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _prepare(output: Path, made_by: dict[str, object], *, resume: bool, overwrite: bool) -> dict[str, Record]:
-    """Records of an earlier run to keep; refuses to mix runs or to lose one."""
+def _is_stream(output: Path) -> bool:
+    """Standard output, a pipe or a device: nothing to go on with, and no place for a note beside it."""
+    return output == STDOUT or (output.exists() and not output.is_file() and not output.is_dir())
+
+
+@contextmanager
+def _writer(output: Path, *, append: bool) -> Iterator[Callable[[Record], None]]:
+    """What takes the records one by one; each is flushed, so that an interrupted run loses nothing that was counted."""
+
+    def to_stdout(record: Record) -> None:
+        sys.stdout.write(to_json(record) + "\n")
+        sys.stdout.flush()
+
     if output == STDOUT:
+        yield to_stdout
+        return
+    with RecordWriter(output, append=append) as writer:
+        yield writer.write
+
+
+def _note(output: Path) -> Path:
+    """Where it stands how an output was made."""
+    return output.with_name(f"{output.name}.run.json")
+
+
+def _begin(output: Path, made_by: dict[str, object], exports: Sequence[Path]) -> None:
+    """Note how the output is made; it is empty by now, so that no note ever stands beside the records of another run."""
+    if _is_stream(output):
+        return
+    for path in exports:
+        path.unlink(missing_ok=True)
+    with replacing(_note(output)) as stream:
+        stream.write(json.dumps(made_by) + "\n")
+
+
+def _may_append(output: Path, pictures: Sequence[Picture], made_by: dict[str, object], *, resume: bool, overwrite: bool) -> bool:
+    """Whether to go on with what is there; refuses to mix runs, to lose one, or to write over a picture."""
+    if _is_stream(output):
         if resume:
             raise ConfigError("--resume needs a file: --output faces.jsonl")
-        return {}
-    note = output.with_name(output.name + ".run.json")
+        return False
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder, expected a file such as {output / 'faces.jsonl'}")
     if output.exists() and not (resume or overwrite):
         raise ConfigError(f"{output} exists already: add --resume to go on with it, or --overwrite to start anew")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    done: dict[str, Record] = {}
-    if resume and output.exists():
-        earlier = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-        if earlier != made_by:
-            raise ConfigError(f"{output}: made with other settings ({earlier}) than now ({made_by}): use --overwrite")
-        done = {record.image: record for record in read_records(output)}
-        _rewrite(output, done)
-    note.write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+    if output.resolve() in {p.path.resolve() for p in pictures}:
+        raise ConfigError(f"{output}: is one of the pictures, expected another file for the results")
+    make_folder(output.parent)
+    if not resume or not output.exists() or output.stat().st_size == 0:
+        return False
+    earlier = _read_note(output)
+    if differing := [f"{key} was {earlier.get(key)}, is {value}" for key, value in made_by.items() if earlier.get(key) != value]:
+        raise ConfigError(
+            f"{output}: made with other settings ({'; '.join(differing)}): use those again, or --overwrite to start anew"
+        )
+    return True
+
+
+def _read_note(output: Path) -> dict[str, object]:
+    note = _note(output)
+    try:
+        content = json.loads(note.read_bytes())
+        if isinstance(content, dict):
+            return content
+        problem = "damaged"
+    except FileNotFoundError:
+        problem = "missing"
+    except (OSError, ValueError):
+        problem = "damaged"
+    raise ConfigError(f"{output}: cannot be resumed, for {note.name} with its settings is {problem}: use --overwrite to start anew")
+
+
+def _count_earlier(output: Path, pictures: Sequence[Picture], summary: Summary) -> set[str]:
+    """Names of the pictures that are done, which are counted too."""
+    wanted = {picture.name for picture in pictures}
+    done: set[str] = set()
+    try:
+        for record in read_records(output):
+            if record.image in wanted and record.image not in done:
+                done.add(record.image)
+                summary.add(record)
+    except RecordError as error:
+        raise ConfigError(f"{error}; it cannot be resumed: use --overwrite to start anew") from error
+    summary.earlier = len(done)
     return done
-
-
-def _rewrite(output: Path, done: dict[str, Record]) -> None:
-    """Drop the half line that a killed run may have left, so that new lines start on a line of their own."""
-    temporary = output.with_name(output.name + ".tmp")
-    temporary.write_text("".join(to_json(record) + "\n" for record in done.values()), encoding="utf-8")
-    temporary.replace(output)
-
-
-class _Sink:
-    """Where the lines go; each is flushed, so that an interrupted run loses nothing that was counted."""
-
-    def __init__(self, output: Path, *, append: bool) -> None:
-        self._own = output != STDOUT
-        self._file = output.open("a" if append else "w", encoding="utf-8") if self._own else sys.stdout
-
-    def __enter__(self) -> _Sink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._own:
-            self._file.close()
-
-    def write(self, line: str) -> None:
-        """Append one line."""
-        self._file.write(line + "\n")
-        self._file.flush()

@@ -125,7 +125,7 @@ class _Adjacency:
     def neighbours(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """All neighbours of the rows one after the other, and how many each row has."""
         counts = self.start[rows + 1] - self.start[rows]
-        return self.target[ranges(self.start[rows], counts)], counts
+        return self.target.take(ranges(self.start[rows], counts)), counts
 
 
 def _decide_in_rounds(rows: Rows, pairs: tuple[IntArray, IntArray], *, threshold: float, moving: bool, exclusive: bool) -> IntArray:
@@ -139,11 +139,13 @@ def _decide_in_rounds(rows: Rows, pairs: tuple[IntArray, IntArray], *, threshold
     )
     taken = np.zeros((n, rows.sources), np.bool_)
     taken[np.arange(n), rows.source] = True
-    ready = np.flatnonzero(waiting == 0)
+    ready, last_mention = np.flatnonzero(waiting == 0), np.zeros(n, np.intp)
     while True:
         near, _ = after.neighbours(ready)
         np.subtract.at(waiting, near, 1)
-        ready = np.unique(near[waiting[near] == 0])
+        near = near[waiting[near] == 0]
+        last_mention[near] = np.arange(len(near))
+        ready = near[last_mention[near] == np.arange(len(near))]  # each once
         if not len(ready):
             return state.cluster
         joiner, host = _best_hosts(rows, ready, before, state, taken if exclusive else None, threshold)
@@ -199,7 +201,8 @@ def _best_hosts(
     # Best first within a row; of two equally good hosts the one that was founded first.
     order = np.lexsort((host, -iou, row))
     row, host = row[order], host[order]
-    first = np.flatnonzero(np.r_[True, row[1:] != row[:-1]]) if len(row) else row
+    first = np.ones(len(row), np.bool_)
+    first[1:] = row[1:] != row[:-1]
     return row[first], host[first]
 
 

@@ -103,7 +103,7 @@ def fuse_landmarks(opinions: LandmarkOpinions, boxes: Float32Array) -> tuple[Flo
     if not opinions.weights.size:
         return np.full((len(opinions), POINTS, 2), np.nan, np.float32), np.full((len(opinions), POINTS), np.nan, np.float32)
     # Faces last: each (o, 5) slice is a long contiguous column, several times as fast as the other way round.
-    points = np.moveaxis(opinions.points.astype(np.float64), 0, -1)  # (o, 5, 2, k)
+    points = np.ascontiguousarray(np.moveaxis(opinions.points, 0, -1), np.float64)  # (o, 5, 2, k)
     known = np.isfinite(points).all(axis=2) & (opinions.weights.T > 0)[:, None] & _plausible(points, frame)[:, None]  # (o, 5, k)
     weights = np.where(known, opinions.weights.T[:, None], 0.0)
     # Relative to the box: numbers near 0 lose no digits in large pictures.
@@ -129,7 +129,8 @@ def _huber(points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], de
     tiny = np.finfo(np.float64).tiny
     pull = weights
     for _ in range(_ITERATIONS):
-        centre = (pull[:, :, None] * points).sum(axis=0) / np.maximum(pull.sum(axis=0), tiny)[:, None]
-        distance = np.sqrt(((points - centre) ** 2).sum(axis=2))
+        centre = np.einsum("opk,opck->pck", pull, points) / np.maximum(pull.sum(axis=0), tiny)[:, None]
+        offset = points - centre
+        distance = np.sqrt(np.einsum("opck,opck->opk", offset, offset))
         pull = weights * (delta / np.maximum(np.maximum(distance, delta), tiny))
     return centre

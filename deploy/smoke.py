@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""Post pictures to a deployed function as CVAT does, and check what comes back.
+
+`smoke.py http://127.0.0.1:18101/` needs nothing but Python. Where the package is installed the picture is a real face (one of
+its samples); else a generated picture without a face, for which only the form of the reply is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import math
+import struct
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+LABELS = {"face": "rectangle", "face_landmarks": "skeleton", "face_error": "tag"}
+POINTS = {"right_eye", "left_eye", "nose", "mouth_right", "mouth_left"}
+CALL_SECONDS = 120.0
+"""CVAT gives up then."""
+HIGH_THRESHOLD = 0.99
+
+
+class SmokeError(Exception):
+    """A reply that CVAT would not take, or none at all; the message says what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the function sent: status, content type, body, and how long it took in seconds."""
+
+    status: int
+    content_type: str
+    body: bytes
+    seconds: float
+
+
+def post(url: str, body: bytes) -> Answer:
+    """POST a JSON body with the only header CVAT's direct mode sends.
+
+    Raises:
+        SmokeError: if nobody answers in `CALL_SECONDS`.
+    """
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 (http, see main)
+    start = time.perf_counter()
+    try:
+        with _opener().open(request, timeout=CALL_SECONDS) as response:
+            return Answer(
+                status=response.status,
+                content_type=response.headers.get("Content-Type", ""),
+                body=response.read(),
+                seconds=time.perf_counter() - start,
+            )
+    except urllib.error.HTTPError as error:
+        with error:
+            body = error.read()
+        return Answer(
+            status=error.code, content_type=error.headers.get("Content-Type", ""), body=body, seconds=time.perf_counter() - start
+        )
+    except OSError as error:
+        raise SmokeError(f"no answer from {url}: {error}") from error
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """One without proxies: the function is a neighbour, and pictures go nowhere else."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def wait_until_ready(url: str, seconds: float) -> None:
+    """Ask Nuclio's health path until somebody answers.
+
+    Raises:
+        SmokeError: if nobody did after `seconds`.
+    """
+    health, end = urljoin(url, "__internal/health"), time.monotonic() + seconds
+    while True:
+        try:
+            with _opener().open(health, timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500:  # somebody is there who does not know the path
+                return
+            reason = f"status {error.code}"
+        except OSError as error:
+            reason = str(error)
+        if time.monotonic() >= end:
+            raise SmokeError(
+                f"nobody is ready at {url} after {seconds:.0f} s ({reason}): is the function deployed (nuctl get function"
+                " --platform local), is the port right (PORT=...), what does docker logs nuclio-nuclio-<name> say"
+            )
+        time.sleep(0.5)
+
+
+def request_body(picture: bytes, threshold: float | None = None) -> bytes:
+    """The body that CVAT sends to a detector."""
+    body: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+    return json.dumps(body | {"image": base64.b64encode(picture).decode("ascii")}).encode("utf-8")
+
+
+def items_of(answer: Answer) -> list[dict[str, Any]]:
+    """The items of a reply, checked by the rules that CVAT has for them.
+
+    Raises:
+        SmokeError: names the first broken rule.
+    """
+    if answer.status != 200:
+        raise SmokeError(f"status is {answer.status}, expected 200; the reply begins {answer.body[:200]!r}")
+    if not answer.content_type.startswith("application/json"):
+        raise SmokeError(f"content type is {answer.content_type!r}, expected application/json")
+    try:
+        items = json.loads(answer.body)
+    except ValueError as error:
+        raise SmokeError(f"the reply is not JSON: {error}") from error
+    if not isinstance(items, list):
+        raise SmokeError(f"the reply is a JSON {type(items).__name__}, expected a list")
+    for item in items:
+        _check_item(item)
+    return items
+
+
+def _check_item(item: Any) -> None:
+    label = item.get("label") if isinstance(item, dict) else None
+    if label not in LABELS or item.get("type") != LABELS[label]:
+        raise SmokeError(f"item {str(item)[:100]}: expected a label of {', '.join(LABELS)} with its own type")
+    if label == "face":
+        _check_numbers(item.get("points"), 4, "face")
+        x1, y1, x2, y2 = item["points"]
+        if x2 <= x1 or y2 <= y1:
+            raise SmokeError(f"face: the box {item['points']} has no area")
+    if label == "face_landmarks":
+        elements = item.get("elements", [])
+        if {e.get("label") for e in elements} != POINTS or len(elements) != len(POINTS):
+            raise SmokeError(
+                f"face_landmarks: got {[e.get('label') for e in elements]}, expected each of {', '.join(sorted(POINTS))} once"
+            )
+        for element in elements:
+            _check_numbers(element.get("points"), 2, f"face_landmarks {element['label']}")
+
+
+def _check_numbers(values: Any, count: int, what: str) -> None:
+    numbers = isinstance(values, list) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    if not numbers or len(values) != count:
+        raise SmokeError(f"{what}: points are {str(values)[:100]}, expected {count} finite numbers")
+
+
+def attribute(item: dict[str, Any], name: str) -> str:
+    """Value of a named attribute of an item.
+
+    Raises:
+        SmokeError: if it has none.
+    """
+    for entry in item.get("attributes", []):
+        if entry.get("name") == name:
+            return str(entry.get("value"))
+    raise SmokeError(f"{item.get('label')}: the attribute {name} is missing")
+
+
+def generated_picture(side: int = 256) -> bytes:
+    """A grey gradient as PNG, made without any library; there is no face in it."""
+    rows = b"".join(b"\0" + bytes((x + y) % 256 for x in range(side)) for y in range(side))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def choose_picture(path: Path | None) -> tuple[bytes, str, bool]:
+    """Bytes of the picture, what it is, and whether a face is known to be in it.
+
+    Raises:
+        SmokeError: if the user's own picture cannot be read.
+    """
+    if path is not None:
+        try:
+            return path.read_bytes(), "your picture", False
+        except OSError as error:
+            raise SmokeError(f"PICTURE: {error}") from error
+    try:
+        from auto_annotator.config import load_settings
+        from auto_annotator.samples import sample_pictures
+
+        return sample_pictures(load_settings().models, progress=False)[0].read_bytes(), "a portrait", True
+    except Exception as error:  # the package is not there, or the index is not: no reason to give up
+        return generated_picture(), f"a generated picture, no face in it (no sample: {type(error).__name__})", False
+
+
+def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Name and function of each check; a function says what it saw, or raises SmokeError."""
+
+    def finds() -> str:
+        answer = post(url, request_body(picture))
+        items = items_of(answer)
+        counts = {label: sum(i["label"] == label for i in items) for label in LABELS}
+        if counts["face_error"]:
+            raise SmokeError(f"got a face_error tag ({attribute(items[0], 'reason')}), expected a reply about faces")
+        if face and not counts["face"]:
+            raise SmokeError("got no face, expected at least one: which ensemble and weights were deployed?")
+        groups = {i.get("group_id") for i in items if i["label"] == "face"}
+        if not {i.get("group_id") for i in items if i["label"] == "face_landmarks"} <= groups:
+            raise SmokeError("landmarks without a box of the same group_id")
+        return f"{counts['face']} faces, {counts['face_landmarks']} with landmarks, {answer.seconds:.2f} s"
+
+    def honours_threshold() -> str:
+        items = items_of(post(url, request_body(picture, HIGH_THRESHOLD)))
+        scores = [int(attribute(i, "score")) for i in items if i["label"] == "face"]
+        if any(score < round(HIGH_THRESHOLD * 100) for score in scores):
+            raise SmokeError(f"asked for scores of {HIGH_THRESHOLD}, got {min(scores)} %")
+        return f"{len(scores)} faces left at {HIGH_THRESHOLD}"
+
+    def tags_broken() -> str:
+        items = items_of(post(url, request_body(b"this is not a picture")))
+        if [i["label"] for i in items] != ["face_error"]:
+            raise SmokeError(f"got {[i['label'] for i in items]}, expected one face_error tag")
+        return f"face_error, reason {attribute(items[0], 'reason')}"
+
+    def refuses_nonsense() -> str:
+        answer = post(url, b'{"no": "image"}')
+        if answer.status != 400:
+            raise SmokeError(f"status is {answer.status}, expected 400 for a request without a picture")
+        return "status 400"
+
+    yield "a picture", finds
+    yield "a threshold", honours_threshold
+    yield "a broken picture", tags_broken
+    yield "a request without picture", refuses_nonsense
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every check; 0 = all is well, 1 = something is not, 2 = nobody there or wrong arguments."""
+    parser = argparse.ArgumentParser(description="Post pictures to a deployed function as CVAT does, and check the replies.")
+    parser.add_argument("url", help="address of the function's own port, http://HOST:PORT/")
+    parser.add_argument("--name", default="the function", help="how to call it in the report")
+    parser.add_argument("--picture", type=Path, help="a picture of your own")
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait until it is ready")
+    args = parser.parse_args(argv)
+    if not args.url.startswith(("http://", "https://")):
+        parser.error(f"url: got {args.url!r}, expected http://HOST:PORT/")
+    try:
+        picture, what, face = choose_picture(args.picture)
+        wait_until_ready(args.url, args.wait)
+    except SmokeError as error:
+        sys.stderr.write(f"smoke: {error}\n")
+        return 2
+    sys.stdout.write(f"{args.name} at {args.url}, with {what}\n")
+    failed = False
+    for name, check in checks(args.url, picture, face=face):
+        try:
+            sys.stdout.write(f"  ok    {name}: {check()}\n")
+        except SmokeError as error:
+            failed = True
+            sys.stdout.write(f"  FAIL  {name}: {error}\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
