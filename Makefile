@@ -27,6 +27,8 @@ $(VENV)/.installed-$(FLAVOUR): pyproject.toml
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed-$(FLAVOUR)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(FLAVOUR),dev]'
+	# The oracle for SCRFD. Without its dependencies: it pins the CPU onnxruntime, which would shadow onnxruntime-gpu, and GUI OpenCV.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'insightface>=2.1,<3'
 	@touch $@
 
 install: $(VENV)/.installed-$(FLAVOUR)  ## make the environment (FLAVOUR=cpu or gpu)
@@ -62,6 +64,7 @@ bench: dev  ## measure speed, memory and accuracy; results as text
 
 serve: install  ## the functions over HTTP on this machine, no Docker
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(FLAVOUR),serve]'
+	$(BIN)/auto-annotator models pull --ensemble "$(ENSEMBLE)"
 	$(BIN)/auto-annotator serve --ensemble "$(ENSEMBLE)"
 
 images:  ## build the base images of the functions (FLAVOUR=cpu or gpu)

@@ -210,14 +210,14 @@ def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Calla
         groups = {i.get("group_id") for i in items if i["label"] == "face"}
         if not {i.get("group_id") for i in items if i["label"] == "face_landmarks"} <= groups:
             raise SmokeError("landmarks without a box of the same group_id")
-        return f"{counts['face']} faces, {counts['face_landmarks']} with landmarks, {answer.seconds:.2f} s"
+        return f"faces: {counts['face']}, with landmarks: {counts['face_landmarks']}, {answer.seconds:.2f} s"
 
     def honours_threshold() -> str:
         items = items_of(post(url, request_body(picture, HIGH_THRESHOLD)))
         scores = [int(attribute(i, "score")) for i in items if i["label"] == "face"]
         if any(score < round(HIGH_THRESHOLD * 100) for score in scores):
             raise SmokeError(f"asked for scores of {HIGH_THRESHOLD}, got {min(scores)} %")
-        return f"{len(scores)} faces left at {HIGH_THRESHOLD}"
+        return f"faces left at {HIGH_THRESHOLD}: {len(scores)}"
 
     def tags_broken() -> str:
         items = items_of(post(url, request_body(b"this is not a picture")))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auto_annotator.errors import ConfigError
@@ -35,6 +35,11 @@ class ViewConfig(_Strict):
     longer_than: int = Field(default=0, ge=0, description="used only for pictures whose long side exceeds this, in pixels")
     min_face: float = Field(default=0.0, ge=0, description="smallest face on the canvas, in pixels, that the member can see")
     max_face: float = Field(default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see")
+    sure_face: float = Field(
+        default=24.0,
+        ge=0,
+        description="where tiles are looked at too, silence about faces smaller than this on the canvas says nothing",
+    )
     weight: float = Field(default=1.0, gt=0)
     curve: str | None = Field(default=None, description="name of the view whose calibration curve is used; default its own")
 
@@ -62,6 +67,15 @@ class PartConfig(_Strict):
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("weights")
+    @classmethod
+    def _beside_the_file(cls, weights: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """A model file beside the user's ensemble file is found from any working directory; registered names have no suffix."""
+        folder: Path | None = (info.context or {}).get("folder")
+        if folder is None:
+            return weights
+        return tuple(str(folder / w) if Path(w).suffix and (folder / w).is_file() else w for w in weights)
 
 
 class MemberConfig(PartConfig):
@@ -165,7 +179,7 @@ def load_ensemble(name_or_path: str) -> EnsembleConfig:
     path = ensemble_path(name_or_path)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return EnsembleConfig.model_validate(data)
+        return EnsembleConfig.model_validate(data, context={"folder": path.parent.resolve()})
     except OSError as error:
         raise ConfigError(f"ensemble {path.name}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -201,8 +215,8 @@ def import_object(path: str, *, beside: Path | None = None) -> Any:
     except AttributeError as error:
         found = getattr(module, "__file__", None) or "built in"
         raise ConfigError(
-            f"use: cannot import {path!r}: {module_name} ({found}) has no {name}; expected package.module:Class. Is it another module"
-            " of that name? Then rename yours"
+            f"use: cannot import {path!r}: {module_name} ({found}) has no {name}; expected package.module:Class."
+            " Is it another module of that name? Then rename yours"
         ) from error
 
 

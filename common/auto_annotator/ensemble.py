@@ -54,6 +54,11 @@ class Plan:
     scale: float
 
     @property
+    def tiles(self) -> bool:
+        """Whether it shows the picture in parts."""
+        return len(self.windows) > 1
+
+    @property
     def megapixels(self) -> float:
         """Size of all canvases together, without padding."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.windows) * self.scale**2 / 1e6

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -17,6 +17,7 @@ from auto_annotator.errors import AutoAnnotatorError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings, Source
 from auto_annotator.fusion.faces import fuse_faces
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
+from auto_annotator.geometry import box_sides
 from auto_annotator.review import ReviewSettings, review_reasons
 from auto_annotator.types import Detection, Faces, Image, Problem, Votes
 
@@ -27,6 +28,9 @@ WARM_UP_SIDE = 640
 
 REFINE_CHUNK = 32
 """Faces that a refiner gets at once; between chunks the time budget is looked at."""
+
+CONFIRMS = 0.5
+"""Calibrated score from which a view confirms a face that is too small for its doubts to count: more likely a face than not."""
 
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad allocation", "bad_alloc", "cudaerrormemoryallocation")
 
@@ -130,17 +134,20 @@ class FaceDetection:
         """All views of all members: first views first, so that every member has had its say when time runs out."""
         height, width = image.shape[:2]
         plans = [m.plans(width, height) for m in self.ensemble.members]
+        looks: list[tuple[Member, Plan, Faces]] = []
         for number, round_ in enumerate(zip_longest(*plans)):
             jobs = [(m, p) for m, p in zip(self.ensemble.members, round_, strict=True) if p is not None]
             for member, plan, answer in self._side_by_side(image, run, jobs, may_skip=number > 0):
                 if isinstance(answer, Problem):
                     run.problems[member.name] = answer
                 else:
-                    run.lists.append(answer)
-                    run.sources.append(member.source(plan))
-        keep = [not run.broken(self.members[s.member]) for s in run.sources]
-        run.lists = [faces for faces, k in zip(run.lists, keep, strict=True) if k]
-        run.sources = [source for source, k in zip(run.sources, keep, strict=True) if k]
+                    looks.append((member, plan, answer))
+        looks = [look for look in looks if not run.broken(look[0].name)]
+        tiled = any(plan.tiles and member.name not in run.problems for member, plan, _ in looks)
+        for member, plan, faces in looks:
+            heard, source = _beside_tiles(member, plan, faces) if tiled and not plan.tiles else (faces, member.source(plan))
+            run.lists.append(heard)
+            run.sources.append(source)
 
     def _side_by_side(
         self, image: Image, run: _Run, jobs: Sequence[tuple[Member, Plan]], *, may_skip: bool
@@ -158,7 +165,7 @@ class FaceDetection:
         """One member looks at one view; whatever happens, the others go on."""
         start = time.perf_counter()
         # Tiles stop by themselves. A forecast from the pace would leave them out where shrinking a huge picture took the time.
-        expected = run.pace.get(member.name, 0.0) * plan.megapixels if len(plan.windows) == 1 else 0.0
+        expected = run.pace.get(member.name, 0.0) * plan.megapixels if not plan.tiles else 0.0
         if may_skip and start + expected > run.deadline:
             return Problem(member=member.name, reason="out_of_time", detail=f"view {plan.view.name} left out")
         try:
@@ -227,6 +234,17 @@ class FaceDetection:
                 points[:] = np.nan
                 break
         return points
+
+
+def _beside_tiles(member: Member, plan: Plan, faces: Faces) -> tuple[Faces, Source]:
+    """What a view of the whole picture has to say where tiles show small faces many times larger.
+
+    Its silence and its doubts about faces smaller than `sure_face` would outvote the tiles; it may only confirm them.
+    """
+    source = member.source(plan)
+    sure = min(max(source.min_side, plan.view.sure_face / plan.scale), source.max_side)
+    heard = (box_sides(faces.boxes) >= sure) | (faces.scores >= CONFIRMS)
+    return faces.select(heard), replace(source, min_side=sure)
 
 
 def _problem(member: str, error: Exception) -> Problem:

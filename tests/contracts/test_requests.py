@@ -13,9 +13,10 @@ from cvat_rules import receive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auto_annotator.config import Settings, load_settings
 from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.errors import ConfigError, MemberError
-from auto_annotator.serving.requests import ServingSettings, handle_body, load_serving_settings
+from auto_annotator.serving.requests import handle_body
 from auto_annotator.types import Detection
 
 EXAMPLES = int(os.environ.get("AUTO_ANNOTATOR_TEST_EXAMPLES", "500"))
@@ -27,7 +28,7 @@ TASK = label_constructor()
 
 @pytest.fixture
 def serving():
-    return ServingSettings(max_pixels=1_000_000)
+    return Settings(max_pixels=1_000_000)
 
 
 def boxes_of(reply):
@@ -123,8 +124,8 @@ def test_pictures_that_cannot_be_read_get_a_tag(image, reason, serving):
 
 def test_the_pixel_limit_of_the_settings_holds():
     body = {"image": as_base64(png((50, 40)))}
-    assert boxes_of(handle_body(body, FakePipeline(), ServingSettings(max_pixels=2000)))
-    assert reason_of(handle_body(body, FakePipeline(), ServingSettings(max_pixels=1999))) == "too_many_pixels"
+    assert boxes_of(handle_body(body, FakePipeline(), Settings(max_pixels=2000)))
+    assert reason_of(handle_body(body, FakePipeline(), Settings(max_pixels=1999))) == "too_many_pixels"
 
 
 @pytest.mark.parametrize(
@@ -207,14 +208,14 @@ def test_a_failing_pipeline_gives_a_tag_by_default(error, reason, serving):
 
 
 def test_a_failing_pipeline_ends_the_run_where_that_was_asked_for():
-    reply = handle_body({"image": IMAGE}, FakePipeline(RuntimeError("CANARY")), ServingSettings(on_error="fail"))
+    reply = handle_body({"image": IMAGE}, FakePipeline(RuntimeError("CANARY")), Settings(on_error="fail"))
     assert reply.status == 500 and list(json.loads(reply.body)) == ["error"]
     for word in ("CANARY", "Traceback", "/", "File", IMAGE[:20]):
         assert word not in reply.body
 
 
 def test_a_picture_that_cannot_be_read_never_ends_the_run():
-    assert reason_of(handle_body({"image": "%"}, FakePipeline(), ServingSettings(on_error="fail"))) == "not_base64"
+    assert reason_of(handle_body({"image": "%"}, FakePipeline(), Settings(on_error="fail"))) == "not_base64"
 
 
 def test_members_that_broke_are_reported(serving):
@@ -233,9 +234,9 @@ def test_members_that_broke_are_reported(serving):
 def test_settings_name_the_wrong_variable(monkeypatch):
     monkeypatch.setenv("AUTO_ANNOTATOR_ON_ERROR", "explode")
     with pytest.raises(ConfigError, match="AUTO_ANNOTATOR_ON_ERROR"):
-        load_serving_settings()
+        load_settings()
     monkeypatch.setenv("AUTO_ANNOTATOR_ON_ERROR", "fail")
-    assert load_serving_settings(max_pixels=5, device=None).on_error == "fail"
+    assert load_settings(max_pixels=5, device=None).on_error == "fail"
 
 
 json_values = st.recursive(
@@ -261,7 +262,7 @@ bodies = requests | requests.map(lambda r: json.dumps(r).encode()) | json_values
 @given(body=bodies, fail=st.booleans())
 def test_nothing_ever_comes_out_but_a_reply(body, fail):
     pipeline = FakePipeline(ValueError("CANARY") if fail else None)
-    reply = handle_body(body, pipeline, ServingSettings(max_pixels=1_000_000))
+    reply = handle_body(body, pipeline, Settings(max_pixels=1_000_000))
     assert reply.status in (200, 400)
     json.dumps(dict(reply.fields), allow_nan=False)
     if reply.status == 200:

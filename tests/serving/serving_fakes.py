@@ -13,10 +13,11 @@ from functools import partial
 import httpx
 from contract_fakes import FakePipeline
 
+from auto_annotator.config import Settings
 from auto_annotator.serving.dashboard import FUNCTIONS, Function
 from auto_annotator.serving.gateway import ServedFunction, dashboard_app, direct_app
 from auto_annotator.serving.limits import Limits
-from auto_annotator.serving.requests import Reply, ServingSettings, handle_body
+from auto_annotator.serving.requests import Reply, handle_body
 from auto_annotator.serving.server import Gateway
 
 NAME = FUNCTIONS[0].name
@@ -26,7 +27,7 @@ WAIT = 30
 
 def function_of(handler: Callable[[object], Reply] | None = None, **changes) -> Function:
     """The first row of the table with another handler (default: the real request core over a fake pipeline)."""
-    answer = handler or partial(handle_body, pipeline=FakePipeline(), settings=ServingSettings())
+    answer = handler or partial(handle_body, pipeline=FakePipeline(), settings=Settings())
     return replace(FUNCTIONS[0], **{"load": lambda settings: answer, **changes})
 
 
@@ -78,7 +79,7 @@ async def served_app(function: Function, limits: Limits | None = None, *, load: 
     """A client of the application over one function, and the function; no sockets."""
     one = ServedFunction(function, limits or Limits(), port=18101)
     if load:
-        await one.load(ServingSettings())
+        await one.load(Settings())
     app = direct_app(one) if direct else dashboard_app([one])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         yield client, one
@@ -93,11 +94,11 @@ def invoke(client: httpx.AsyncClient, content, **headers):
 
 @contextlib.contextmanager
 def running_gateway(
-    functions: Sequence[Function], settings: ServingSettings | None = None, limits: Limits | None = None
+    functions: Sequence[Function], settings: Settings | None = None, limits: Limits | None = None
 ) -> Iterator[Gateway]:
     """A gateway with real servers on free ports, in a thread; ended at the end."""
     free = [0] * len(functions)
-    gateway = Gateway(functions, settings or ServingSettings(), host="127.0.0.1", port=0, direct=free, limits=limits)
+    gateway = Gateway(functions, settings or Settings(), host="127.0.0.1", port=0, direct=free, limits=limits)
     ready, failure, control = threading.Event(), [], {}
 
     async def main() -> None:

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from cvat_rules import list_functions
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import nuclio_spec
 from auto_annotator.errors import DeviceError
 from auto_annotator.serving import dashboard
 from auto_annotator.serving.dashboard import FUNCTIONS
-from auto_annotator.serving.requests import ServingSettings
+from auto_annotator.serving.limits import Limits
 from auto_annotator.serving.server import direct_ports
 
 FILES = {"auto-annotator-face-detection": "face-detection"}
@@ -33,6 +34,10 @@ def test_a_row_equals_its_function_file(function, flavour, repository):
     assert file["spec"]["description"] == function.description
     trigger = file["spec"]["triggers"]["myHttpTrigger"]
     assert trigger["attributes"]["port"] == function.port
+    limits = Limits()
+    assert trigger["numWorkers"] == 1 and trigger["workerAvailabilityTimeoutMilliseconds"] == limits.wait_seconds * 1000
+    assert trigger["attributes"]["maxRequestBodySize"] == limits.body_bytes
+    assert file["spec"]["eventTimeout"] == f"{limits.event_seconds:g}s"
 
 
 @pytest.mark.parametrize("version", ["2.15", "2.54"])
@@ -68,7 +73,7 @@ class _Pipeline:
 def test_loading_warms_up_and_refuses_a_gpu_that_is_not_there(monkeypatch):
     pipeline = _Pipeline()
     monkeypatch.setattr(dashboard.FaceDetection, "from_settings", lambda settings: pipeline)
-    assert FUNCTIONS[0].load(ServingSettings())(b"{}").status == 400
+    assert FUNCTIONS[0].load(Settings())(b"{}").status == 400
     assert pipeline.warm == 1
     with pytest.raises(DeviceError, match="asked for 'cuda'"):
-        FUNCTIONS[0].load(ServingSettings(device="cuda"))
+        FUNCTIONS[0].load(Settings(device="cuda"))

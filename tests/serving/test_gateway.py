@@ -13,11 +13,12 @@ from contract_fakes import FakePipeline, as_base64, png
 from cvat_rules import receive
 from serving_fakes import NAME, AppClient, function_of, reply_of
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.errors import ConfigError
 from auto_annotator.serving.gateway import ServedFunction, dashboard_app, direct_app, require_extra
 from auto_annotator.serving.limits import Limits
-from auto_annotator.serving.requests import ServingSettings, handle_body
+from auto_annotator.serving.requests import handle_body
 
 CVAT = {"x-nuclio-project-name": "cvat", "x-nuclio-function-namespace": "nuclio"}
 INVOKE = CVAT | {"x-nuclio-function-name": NAME, "x-nuclio-path": "/"}
@@ -28,7 +29,7 @@ SMALL = Limits(body_bytes=100)
 
 async def _loaded(function, limits):
     one = ServedFunction(function, limits, port=18101)
-    await one.load(ServingSettings())
+    await one.load(Settings())
     return one
 
 
@@ -202,7 +203,7 @@ def test_the_log_has_counts_sizes_times_and_nothing_of_the_request(start, caplog
 
 def test_failures_of_the_pipeline_are_the_settings_choice(start):
     def failing(on_error):
-        settings = ServingSettings(on_error=on_error)
+        settings = Settings(on_error=on_error)
         return function_of(lambda body: handle_body(body, FakePipeline(RuntimeError("CANARY")), settings))
 
     tag = start(failing("tag")).post(INVOCATIONS, content=PICTURE, headers=INVOKE)

@@ -20,10 +20,11 @@ from cvat_rules import list_functions, receive
 from fakes import SquareDetector, picture, pipeline
 from serving_fakes import NAME, WAIT, function_of, reply_of, running_gateway
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.errors import ConfigError, WeightsError
 from auto_annotator.serving.limits import Limits
-from auto_annotator.serving.requests import ServingSettings, handle_body
+from auto_annotator.serving.requests import handle_body
 from auto_annotator.serving.server import Gateway
 
 CLIENTS, REQUESTS = 16, 600
@@ -71,7 +72,7 @@ class Alone(SquareDetector):
 
 def test_16_clients_at_once_on_one_worker_get_what_a_serial_caller_gets():
     alone = pipeline({"square": Alone()}, views=({"size": 64},))
-    settings = ServingSettings()
+    settings = Settings()
     squares = [(4 + 3 * n, 5, 30 + 3 * n, 30) for n in range(10)]
     bodies = [json.dumps({"image": encoded(picture(64, 48, [square]))}).encode() for square in squares]
     serial = [handle_body(body, alone, settings).body.encode() for body in bodies]
@@ -125,7 +126,7 @@ def test_a_function_that_cannot_load_ends_the_gateway_with_its_error_and_frees_t
 
 
 def gateway_on(host: str, port: int, direct: int | None = None) -> Gateway:
-    return Gateway([function_of()], ServingSettings(), host=host, port=port, direct=[direct])
+    return Gateway([function_of()], Settings(), host=host, port=port, direct=[direct])
 
 
 def test_a_port_in_use_is_an_error_and_leaves_none_of_the_others_open():

@@ -11,10 +11,9 @@ from cvat_client import CvatClient
 from cvat_rules import receive
 from serving_fakes import running_gateway
 
-from auto_annotator.config import load_ensemble
+from auto_annotator.config import Settings, load_ensemble
 from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.serving.dashboard import FUNCTIONS
-from auto_annotator.serving.requests import ServingSettings
 
 ASTRONAUT_NOSE = (224, 127)
 """Where the astronaut's nose is, read off the picture, in pixels."""
@@ -27,7 +26,7 @@ def test_one_face_on_the_astronaut(pulled):
         pulled(name)
     buffer = io.BytesIO()
     PIL.Image.fromarray(data.astronaut()).save(buffer, "JPEG", quality=95)
-    with running_gateway(FUNCTIONS, ServingSettings(device="cpu", threads=1)) as gateway:
+    with running_gateway(FUNCTIONS, Settings(device="cpu", threads=1)) as gateway:
         texts = [
             CvatClient("127.0.0.1", gateway.port, m).invoke(FUNCTIONS[0].name, {"image": as_base64(buffer.getvalue())})
             for m in ("dashboard", "direct")

@@ -8,9 +8,9 @@ import threading
 import pytest
 from serving_fakes import NAME, WAIT, Blocking, function_of, invoke, reply_of, served_app
 
+from auto_annotator.config import Settings
 from auto_annotator.serving.gateway import ServedFunction, dashboard_app
 from auto_annotator.serving.limits import Limits, Overdue, Worker
-from auto_annotator.serving.requests import ServingSettings
 
 SHORT = 0.05
 """Seconds: a limit that a test wants to see exceeded."""
@@ -86,7 +86,7 @@ def test_requests_during_loading_wait_and_readiness_says_so():
             return reply_of
 
         async with served_app(function_of(load=load), load=False) as (client, one):
-            loading = asyncio.create_task(one.load(ServingSettings()))
+            loading = asyncio.create_task(one.load(Settings()))
             assert await asyncio.to_thread(begun.wait, WAIT)
             assert (await client.get("/ready")).status_code == 503
             assert (await client.get("/live")).status_code == (await client.get("/__internal/health")).status_code == 200
@@ -115,7 +115,7 @@ def test_a_failure_to_load_is_raised_where_loading_was_asked_for():
 
         one = ServedFunction(function_of(load=load), Limits())
         with pytest.raises(ValueError, match="no weights"):
-            await one.load(ServingSettings())
+            await one.load(Settings())
         assert not one.ready
         one.close()
 
@@ -176,7 +176,7 @@ def test_a_caller_that_goes_away_while_sending_is_no_error_of_ours(caplog):
 async def _raw(headers: list[tuple[bytes, bytes]], messages: list[str]) -> tuple[int, int]:
     """Drive the application by hand: after the messages nothing comes. Status, and how often it asked for more."""
     one = ServedFunction(function_of(reply_of), Limits(body_bytes=100, event_seconds=SHORT if not messages else WAIT))
-    await one.load(ServingSettings())
+    await one.load(Settings())
     reads, statuses, queue = [], [], list(messages)
 
     async def receive():

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from auto_annotator.commands.options import add_settings_options, settings_of
 from auto_annotator.serving.dashboard import FUNCTIONS
-from auto_annotator.serving.requests import load_serving_settings
 from auto_annotator.serving.server import Gateway, direct_ports
 
 PORT = 8070
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: if a port is taken, or a setting or the extra `serve` is missing.
         AutoAnnotatorError: if the models cannot be loaded.
     """
-    settings = load_serving_settings(**settings_of(args).model_dump())
+    settings = settings_of(args)
     # One line per request is what an operator wants to see of a service; --verbose adds what the libraries say.
     logging.getLogger("auto_annotator").setLevel(logging.INFO)
     direct = direct_ports(FUNCTIONS, args.direct_port)

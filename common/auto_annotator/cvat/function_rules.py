@@ -46,9 +46,6 @@ CVAT_BODY_LIMIT = 33554432
 PORTS = range(1024, 32768)
 """Unprivileged, and below the range from which Linux and Docker hand out ports by chance."""
 
-FOREIGN_SETTINGS = frozenset({"AUTO_ANNOTATOR_ON_ERROR"})
-"""Variables of the serving layer, which stands above this module."""
-
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _QUALIFIED = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -190,7 +187,7 @@ def _time_problems(data: object) -> Iterator[Problem]:
 
 
 def _env_problems(env: object) -> Iterator[Problem]:
-    known = {f"AUTO_ANNOTATOR_{name.upper()}" for name in Settings.model_fields} | FOREIGN_SETTINGS
+    known = {f"AUTO_ANNOTATOR_{name.upper()}" for name in Settings.model_fields}
     seen: set[str] = set()
     if not isinstance(env, list):
         yield "env", f"spec.env: got {type(env).__name__}, expected a list with at least AUTO_ANNOTATOR_DEVICE"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auto_annotator.fusion.candidates import (
+    CHUNK,
     BoolArray,
     Float64Array,
     IntArray,
@@ -243,14 +244,16 @@ def _separate(rows: Rows, cluster: IntArray, pairs: tuple[IntArray, IntArray], t
 
 def _moves(rows: Rows, cluster: IntArray, pairs: tuple[IntArray, IntArray], threshold: float) -> tuple[IntArray, IntArray]:
     """Rows and the other founders that they overlap, for pairs of clusters with a common source."""
-    i, j = pairs
-    founder = cluster == np.arange(len(rows))
-    wanted = np.flatnonzero((cluster.take(i) != cluster.take(j)) & (founder.take(i) != founder.take(j)))
-    i, j = i[wanted], j[wanted]
-    hosts_first = founder[i]
-    row, host = np.where(hosts_first, j, i), np.where(hosts_first, i, j)
-    close = pair_iou(rows.boxes[row], rows.boxes[host]) > threshold
-    row, host = row[close], host[close]
+    founder, close = cluster == np.arange(len(rows)), overlap_test(rows.boxes, threshold)
+    found = [np.zeros((2, 0), np.intp)]
+    for begin in range(0, len(pairs[0]), CHUNK):
+        i, j = pairs[0][begin : begin + CHUNK], pairs[1][begin : begin + CHUNK]
+        wanted = np.flatnonzero((cluster.take(i) != cluster.take(j)) & (founder.take(i) != founder.take(j)))
+        i, j = i.take(wanted), j.take(wanted)
+        wanted = np.flatnonzero(close(i, j))
+        found.append(np.stack([i.take(wanted), j.take(wanted)]))
+    i, j = np.concatenate(found, axis=1)
+    row, host = np.where(founder[i], j, i), np.where(founder[i], i, j)
     present = np.zeros((len(rows), rows.sources), np.bool_)
     present[cluster, rows.source] = True
     common = (present[cluster[row]] & present[host]).any(axis=1)

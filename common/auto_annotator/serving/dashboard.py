@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat.specs import spec_text
 from auto_annotator.pipeline import FaceDetection
 from auto_annotator.serving.nuclio import require_device
-from auto_annotator.serving.requests import Reply, ServingSettings, handle_body
+from auto_annotator.serving.requests import Reply, handle_body
 
 Handler = Callable[[object], Reply]
 """Request body (the JSON text as bytes) -> reply. Called in one thread, one body at a time."""
@@ -38,7 +39,7 @@ class Function:
     description: str
     port: int
     spec: Callable[[], str] | None
-    load: Callable[[ServingSettings], Handler]
+    load: Callable[[Settings], Handler]
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -56,7 +57,7 @@ class Function:
         }
 
 
-def load_face_detection(settings: ServingSettings) -> Handler:
+def load_face_detection(settings: Settings) -> Handler:
     """The ensemble of the settings, warmed up.
 
     Raises:

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat.failures import failure_place
 from auto_annotator.errors import ConfigError
 from auto_annotator.serving.dashboard import Function, Handler
 from auto_annotator.serving.limits import BodyTooLarge, Busy, Limits, Overdue, Worker, read_body
-from auto_annotator.serving.requests import CONTENT_TYPE, Reply, ServingSettings
+from auto_annotator.serving.requests import CONTENT_TYPE, Reply
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -57,7 +58,7 @@ class ServedFunction:
         self._handler: Handler | None = None
         self._present = 0
 
-    async def load(self, settings: ServingSettings) -> None:
+    async def load(self, settings: Settings) -> None:
         """Load and warm up in the worker's thread; requests that come meanwhile wait for it.
 
         Raises:

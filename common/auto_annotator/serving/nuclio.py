@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auto_annotator.config import Settings, load_settings
 from auto_annotator.errors import DeviceError
 from auto_annotator.pipeline import FaceDetection
-from auto_annotator.serving.requests import ServingSettings, handle_body, load_serving_settings
+from auto_annotator.serving.requests import handle_body
 from auto_annotator.weights import registry
 
 
@@ -19,7 +20,7 @@ class Service:
     """What a worker process keeps between calls, in `context.user_data.service`."""
 
     pipeline: FaceDetection
-    settings: ServingSettings
+    settings: Settings
 
 
 def load(context: Any) -> None:
@@ -33,7 +34,7 @@ def load(context: Any) -> None:
             unhealthy, which is better than one that answers slowly or not at all.
     """
     start = time.perf_counter()
-    settings = load_serving_settings()
+    settings = load_settings()
     pipeline = FaceDetection.from_settings(settings)
     require_device(settings, pipeline.device)
     pipeline.warm_up()
@@ -49,7 +50,7 @@ def load(context: Any) -> None:
     )
 
 
-def require_device(settings: ServingSettings, device: str) -> None:
+def require_device(settings: Settings, device: str) -> None:
     """Refuse a pipeline that runs on the CPU alone although a GPU was asked for: users notice it weeks later, by the speed.
 
     Raises:

@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pydantic import ValidationError
-
 from auto_annotator.config import Settings
 from auto_annotator.cvat import shapes
 from auto_annotator.cvat.failures import failure_place, failure_reason
-from auto_annotator.errors import AutoAnnotatorError, ConfigError, ImageError
+from auto_annotator.errors import AutoAnnotatorError, ImageError
 from auto_annotator.imageio import decode_base64
 from auto_annotator.types import Detection, Image
 
@@ -38,29 +36,6 @@ class Pipeline(Protocol):
 
     def __call__(self, image: Image, *, threshold: float | None = None) -> Detection:
         """Find the faces of one RGB picture; `threshold=None` = the ensemble's own."""
-
-
-class ServingSettings(Settings):
-    """Settings of a served function: those of the process, and what to answer when the pipeline fails.
-
-    `on_error` (`AUTO_ANNOTATOR_ON_ERROR`): `tag` = 200 with a `face_error` tag, so that one picture cannot end a run over
-    thousands; `fail` = 500, so that the run stops and somebody looks.
-    """
-
-    on_error: Literal["tag", "fail"] = "tag"
-
-
-def load_serving_settings(**overrides: Any) -> ServingSettings:
-    """Settings from the environment, with explicit values on top; None means not given.
-
-    Raises:
-        ConfigError: names the variable that is wrong.
-    """
-    try:
-        return ServingSettings(**{k: v for k, v in overrides.items() if v is not None})
-    except ValidationError as error:
-        problems = "; ".join(f"AUTO_ANNOTATOR_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"settings: {problems}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +66,7 @@ class Reply:
     content_type: str = CONTENT_TYPE
 
 
-def handle_body(body: object, pipeline: Pipeline, settings: ServingSettings) -> Reply:
+def handle_body(body: object, pipeline: Pipeline, settings: Settings) -> Reply:
     """Answer one request; whatever is in it and whatever goes wrong, there is a reply.
 
     Args:
@@ -159,7 +134,7 @@ def parse_threshold(value: object) -> float | None:
     return number
 
 
-def _answer(request: Request, pipeline: Pipeline, settings: ServingSettings, start: float) -> Reply:
+def _answer(request: Request, pipeline: Pipeline, settings: Settings, start: float) -> Reply:
     image = decode_base64(request.image, max_pixels=settings.max_pixels)
     decoded = time.perf_counter()
     detection = pipeline(image, threshold=request.threshold)
@@ -179,7 +154,7 @@ def _answer(request: Request, pipeline: Pipeline, settings: ServingSettings, sta
     return Reply(status=200, body=text, level="warn" if detection.problems else "info", event="answered", fields=fields)
 
 
-def _failure(error: Exception, settings: ServingSettings, start: float) -> Reply:
+def _failure(error: Exception, settings: Settings, start: float) -> Reply:
     """Our own fault: type and place go to the log, because the message of a foreign error may hold anything."""
     reason = failure_reason(error)
     fields = {"reason": reason, "kind": type(error).__name__, "where": failure_place(error), "milliseconds": _milliseconds(start)}

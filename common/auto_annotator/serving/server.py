@@ -11,11 +11,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from auto_annotator.config import Settings
 from auto_annotator.errors import ConfigError
 from auto_annotator.serving.dashboard import Function
 from auto_annotator.serving.gateway import ServedFunction, dashboard_app, direct_app, require_extra
 from auto_annotator.serving.limits import Limits
-from auto_annotator.serving.requests import ServingSettings
 
 KEEP_ALIVE_SECONDS = 75
 """An idle connection lives longer than a client's pool keeps it, or the client meets a closed one now and then."""
@@ -88,7 +88,7 @@ class Gateway:
     def __init__(
         self,
         functions: Sequence[Function],
-        settings: ServingSettings,
+        settings: Settings,
         *,
         host: str,
         port: int,

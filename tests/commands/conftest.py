@@ -1,0 +1,111 @@
+"""A command line in this process, one in its own process, and pictures with bright squares to run them on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import yaml
+from fakes import picture
+
+from auto_annotator.cli import main
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def one_line(self) -> str:
+        """The message, which must be one line and no traceback."""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch):
+    for name in [n for n in os.environ if n.startswith("AUTO_ANNOTATOR_") and n != "AUTO_ANNOTATOR_MODELS"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def cli(capsys) -> Callable[..., Result]:
+    """Function: arguments -> result of the command, run in this process."""
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as error:  # argparse
+            code = error.code
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def spawn() -> Callable[..., subprocess.Popen[bytes]]:
+    """Function: arguments -> the command as a process with pipes, ended with the test at the latest."""
+    started = []
+
+    def start(*arguments: object, cwd: Path | None = None, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+        command = [sys.executable, "-m", "auto_annotator.cli", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, cwd=cwd))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
+
+
+@pytest.fixture
+def ensemble(tmp_path) -> Callable[..., Path]:
+    """Function: class of `command_detectors` -> ensemble file that names it."""
+
+    def write(detector: str = "Squares", **changes: object) -> Path:
+        member = {"name": "squares", "use": f"command_detectors:{detector}", "views": [{"size": 320}]}
+        path = tmp_path / f"{detector.lower()}.yaml"
+        path.write_text(yaml.safe_dump({"name": "fakes", "members": [member]} | changes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def save() -> Callable[..., Path]:
+    """Function: path, number of faces -> a picture file with so many bright squares."""
+
+    def write(path: Path, faces: int = 1) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        squares = [(10 + 60 * i, 20, 50 + 60 * i, 60) for i in range(faces)]
+        PIL.Image.fromarray(picture(320, 240, squares)).save(path, "PNG")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def photos(tmp_path, save) -> Path:
+    """A folder of six pictures with 0 to 2 faces."""
+    for number in range(6):
+        save(tmp_path / "photos" / f"{number}.png", number % 3)
+    return tmp_path / "photos"
