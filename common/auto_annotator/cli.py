@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here and not at exit, where a closed pipe could no longer be handled
         return code
     except AutoAnnotatorError as error:
+        logging.getLogger(__name__).info("where it happened:", exc_info=True)  # --verbose, for authors of own detectors
         sys.stderr.write(f"auto-annotator: {error}\n")
         return 2
     except BrokenPipeError:  # the reader has seen enough (| head)

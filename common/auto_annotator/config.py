@@ -36,7 +36,7 @@ class ViewConfig(_Strict):
     min_face: float = Field(default=0.0, ge=0, description="smallest face on the canvas, in pixels, that the member can see")
     max_face: float = Field(default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see")
     sure_face: float = Field(
-        default=24.0,
+        default=14.0,  # WIDER development half: recall of the embedded members has levelled off there
         ge=0,
         description="where tiles are looked at too, silence about faces smaller than this on the canvas says nothing",
     )

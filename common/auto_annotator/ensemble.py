@@ -22,7 +22,7 @@ from auto_annotator.config import (
     load_ensemble,
 )
 from auto_annotator.detectors.base import Detector, MemberContext, nms
-from auto_annotator.errors import ConfigError, MemberError
+from auto_annotator.errors import AutoAnnotatorError, ConfigError, MemberError
 from auto_annotator.fusion.boxes import Source
 from auto_annotator.fusion.calibration import Curve
 from auto_annotator.geometry import area, clip_boxes
@@ -266,10 +266,14 @@ def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Sessio
     factory = import_object(part.use, beside=beside)
     try:
         return factory(context, **part.options)
+    except AutoAnnotatorError:
+        raise
     except TypeError as error:
         raise ConfigError(f"member {part.name}: {part.use} does not take these options: {error}") from error
     except IndexError as error:
         raise ConfigError(f"member {part.name}: {part.use} needs more weight files than {len(part.weights)}") from error
+    except Exception as error:  # a user's own class may fail in any way
+        raise ConfigError(f"member {part.name}: {part.use} cannot be built ({type(error).__name__}: {error})") from error
 
 
 def load_calibration(ensemble: str, config: EnsembleConfig) -> tuple[dict[str, dict[str, Curve]], Curve | None]:

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.geometry import flip_faces, map_faces, tile_windows
+from auto_annotator.geometry import box_sides, flip_faces, map_faces, tile_windows
 from auto_annotator.types import Faces, Float32Array, Image
+
+CUT_PIXELS, CUT_SHARE = 1.0, 0.05
+"""A box that ends within this many pixels, or this share of its side, of the side of a tile is that of a cut face: detectors place
+its edge near the cut, seldom upon it (measured on faces of 24 to 800 pixels: up to 3 % off; half a face would pass for a face)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,4 +107,5 @@ def whole_in_tile(boxes: Float32Array, window: tuple[int, int, int, int], width:
     distance = np.stack(
         [boxes[:, 0] - window[0], boxes[:, 1] - window[1], window[2] - boxes[:, 2], window[3] - boxes[:, 3]], axis=1
     )
-    return np.asarray(((distance > 1.0) | ~inside).all(axis=1), dtype=np.bool_)
+    margin = np.maximum(CUT_PIXELS, CUT_SHARE * box_sides(boxes))[:, None]
+    return np.asarray(((distance > margin) | ~inside).all(axis=1), dtype=np.bool_)

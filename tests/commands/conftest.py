@@ -15,6 +15,7 @@ import yaml
 from fakes import picture
 
 from auto_annotator.cli import main
+from auto_annotator.weights import Weight, registry
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -62,11 +63,13 @@ def spawn() -> Callable[..., subprocess.Popen[bytes]]:
     """Function: arguments -> the command as a process with pipes, ended with the test at the latest."""
     started = []
 
-    def start(*arguments: object, cwd: Path | None = None, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+    def start(*arguments: object, cwd: Path | None = None, **streams: int) -> subprocess.Popen[bytes]:
+        paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment.pop("PYTHONUNBUFFERED", None)  # buffered, as users have it
         command = [sys.executable, "-m", "auto_annotator.cli", *map(str, arguments)]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, cwd=cwd))
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | streams
+        started.append(subprocess.Popen(command, env=environment, cwd=cwd, **pipes))
         return started[-1]
 
     yield start
@@ -109,3 +112,22 @@ def photos(tmp_path, save) -> Path:
     for number in range(6):
         save(tmp_path / "photos" / f"{number}.png", number % 3)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def unverified(monkeypatch) -> str:
+    """The name of a registered weight whose hash no public source states; the packaged registry need not have one."""
+    row = Weight.model_validate(
+        {
+            "name": "nobody-vouches",
+            "file": "nobody.onnx",
+            "task": "detector",
+            "source": {"kind": "https", "url": "https://127.0.0.1:9/nobody.onnx"},
+            "licence": "MIT",
+            "commercial": "yes",
+            "verified": False,
+        }
+    )
+    rows = {**registry(), row.name: row}
+    monkeypatch.setattr(sys.modules["auto_annotator.weights.registry"], "registry", lambda: rows)
+    return row.name

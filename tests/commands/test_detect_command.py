@@ -116,6 +116,18 @@ def test_a_reader_that_has_seen_enough_is_no_error(spawn, photos, ensemble):
     assert "Traceback" not in said and "Broken" not in said
 
 
+@pytest.mark.parametrize("command", ["labels", "detect"])
+def test_a_reader_that_was_never_there_is_no_error(spawn, photos, ensemble, command):
+    """Python's own flush at exit must not complain either, which it does with exit code 120."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = ["labels"] if command == "labels" else ["detect", photos, "--output", "-", "--ensemble", ensemble()]
+    process = spawn(*arguments, stdout=writer)
+    os.close(writer)
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 0
+
+
 def test_a_device_can_take_the_output(cli, photos, ensemble):
     assert cli("detect", photos, "--output", "/dev/null", "--ensemble", ensemble()).code == 0
     assert not Path("/dev/null.run.json").exists()

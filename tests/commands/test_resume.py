@@ -153,9 +153,10 @@ def test_resume_with_nothing_there_just_starts(ungated, command, output, whole):
     assert output.read_bytes() == whole
 
 
-def test_resume_of_a_finished_run_runs_no_model(cli, ungated, command, output, whole):
+def test_resume_of_a_finished_run_runs_no_model(cli, ungated, command, output, whole, monkeypatch):
     assert ungated(*command).code == 0
-    result = cli(*command, "--resume")  # the gate is shut: a detector that were asked would end the test
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # the gate is shut: a detector that were asked would end the run
+    result = cli(*command, "--resume")
     assert result.code == 0
     assert result.one_line == "6 pictures, 6 faces, 0 of them to review, 6 pictures were done before"
     assert output.read_bytes() == whole
@@ -167,6 +168,19 @@ def test_resume_takes_in_new_pictures_and_keeps_the_old_lines(ungated, command, 
     assert ungated(*command, "--resume").code == 0
     assert output.read_bytes().startswith(whole)
     assert images(output)[6:] == ["0a.png"]
+
+
+def test_the_summary_counts_the_pictures_that_were_asked_for(cli, ungated, command, photos):
+    assert ungated(*command).code == 0
+    (photos / "2.png").unlink()
+    result = cli(*command, "--resume")
+    assert result.one_line == "5 pictures, 4 faces, 0 of them to review, 5 pictures were done before"
+
+
+def test_an_output_that_was_only_just_begun_is_nothing_to_mix_with(ungated, command, output, whole):
+    output.write_bytes(b"")  # ended between the making of the file and of the note beside it
+    assert ungated(*command, "--resume").code == 0
+    assert output.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

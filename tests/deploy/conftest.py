@@ -89,6 +89,13 @@ class Workshop:
         lines = [[c["program"], *c["args"]] for c in self.calls]
         return [line for line in lines if any(tuple(line[: len(c)]) == c for c in changing)]
 
+    def models(self, name: str = "models") -> Path:
+        """A folder of weights that every user may read, whatever the umask is."""
+        path = self.folder / name
+        path.mkdir()
+        path.chmod(0o755)
+        return path
+
     @property
     def nuclio_folder(self) -> str:
         return str(self.root / "functions" / "face-detection" / "nuclio")

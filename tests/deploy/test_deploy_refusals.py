@@ -244,8 +244,7 @@ def test_an_own_ensemble_needs_mounted_weights(workshop):
 
 
 def test_weights_that_the_function_may_not_read(workshop):
-    models = workshop.folder / "models"
-    models.mkdir()
+    models = workshop.models()
     (models / "secret.onnx").touch(mode=0o600)
     refused(workshop, "secret.onnx", "chmod -R o+rX", MODELS_DIR=str(models))
 
@@ -262,7 +261,7 @@ def test_flavours(workshop, script, arguments):
 def test_a_function_file_with_its_own_volumes_is_not_changed_blindly(workshop):
     path = workshop.root / "functions/face-detection/nuclio/function.yaml"
     path.write_text(path.read_text() + "\n  volumes: []\n")
-    result = workshop.run("deploy.sh", "cpu", MODELS_DIR=str(workshop.folder / "bin"))
+    result = workshop.run("deploy.sh", "cpu", MODELS_DIR=str(workshop.models()))
     assert result.returncode == 1
     assert "no volumes of its own" in result.stderr and "WEIGHTS=baked" in result.stderr
     assert workshop.commands("nuctl", "deploy") == []

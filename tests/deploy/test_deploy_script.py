@@ -133,8 +133,7 @@ def test_odd_characters_stay_one_argument(workshop):
 
 
 def test_mounted_weights_are_a_read_only_volume_of_a_copy(workshop):
-    models = workshop.folder / "my models $(x) ü"
-    models.mkdir()
+    models = workshop.models("my models $(x) ü")
     result = workshop.run("deploy.sh", "cpu", MODELS_DIR="my models $(x) ü")
     assert result.returncode == 0, result.stderr
     (call,) = [c for c in workshop.calls if c["args"][0] == "deploy"]
@@ -152,7 +151,7 @@ def test_mounted_weights_are_a_read_only_volume_of_a_copy(workshop):
 
 
 def test_an_own_ensemble_is_mounted_with_its_folder(workshop):
-    (workshop.folder / "models").mkdir()
+    workshop.models()
     own = workshop.folder / "my files" / "mine.yaml"
     own.parent.mkdir()
     own.write_text("name: mine\n")

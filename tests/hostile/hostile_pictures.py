@@ -82,7 +82,9 @@ def plant(image: np.ndarray, astronaut: np.ndarray, center: tuple[int, int], sid
     return np.concatenate([center - sides / 2, center + sides / 2])
 
 
-def crowd(astronaut: np.ndarray, *, side: int, faces: int, smallest: float, largest: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def crowd(
+    astronaut: np.ndarray, *, side: int, faces: int, smallest: float, largest: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A square scene with faces of sizes in geometric steps, each somewhere within its own cell of a grid.
 
     Returns:
@@ -102,6 +104,8 @@ def crowd(astronaut: np.ndarray, *, side: int, faces: int, smallest: float, larg
 
 def write_crowd(astronaut: Path, target: Path, *, side: int, faces: int, smallest: float, largest: float, seed: int) -> None:
     """`crowd` as a JPEG file at `target`, and its boxes beside it as `.npy`."""
-    image, boxes = crowd(np.asarray(PIL.Image.open(astronaut)), side=side, faces=faces, smallest=smallest, largest=largest, seed=seed)
+    image, boxes = crowd(
+        np.asarray(PIL.Image.open(astronaut)), side=side, faces=faces, smallest=smallest, largest=largest, seed=seed
+    )
     PIL.Image.fromarray(image).save(target, "JPEG", quality=92)
     np.save(target.with_suffix(".npy"), boxes)

@@ -46,11 +46,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; 1 if there is a problem."""
-    findings = list(examine(settings_of(args)))
-    for finding in findings:
+    """Print the report as it comes together; 1 if there is a problem."""
+    problems = 0
+    for finding in examine(settings_of(args)):
         sys.stdout.write(f"{finding.level:8}{finding.text}\n")
-    return int(any(finding.level == "problem" for finding in findings))
+        sys.stdout.flush()
+        problems += finding.level == "problem"
+    return int(problems > 0)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

@@ -237,7 +237,7 @@ class _Picture:
             count = np.maximum(np.bincount(cluster, minlength=n), 1)
             return np.asarray(given * np.minimum(count, s) / count / weights.sum())
         # A source counts if it saw the face or could have seen it: one of n does not keep its full score (seed bug B3).
-        side = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))[:, None]
+        side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[:, None]
         low, high = np.array([(source.min_side, source.max_side) for source in self.sources]).reshape(s, 2).T
         asked = (side >= low) & (side <= high)
         asked[cluster, self.rows.source] = True

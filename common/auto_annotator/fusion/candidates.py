@@ -146,7 +146,7 @@ def _neighbours(boxes: Float64Array, grow: float) -> Iterator[tuple[IntArray, In
     if len(boxes) < 2:
         return
     side = np.tile(boxes[:, 2:] - boxes[:, :2], 2) * grow
-    x1, y1, x2, y2 = (boxes + side * np.array([-1, -1, 1, 1])).T
+    x1, y1, x2, y2 = _columns(boxes + side * np.array([-1, -1, 1, 1]))
     height = max(float(np.median(y2 - y1)), float(np.mean(y2 - y1)) / _BANDS_PER_BOX)
     first = np.floor((y1 - y1.min()) / height).astype(np.intp)
     last = np.floor((y2 - y1.min()) / height).astype(np.intp)

@@ -191,14 +191,14 @@ def _best_hosts(
     """Those of the ready rows that join a cluster, and the cluster each joins."""
     near, counts = before.neighbours(ready)
     row = np.repeat(ready, counts)
-    stands = state.newest.take(near)
-    row, host = row[stands], state.cluster.take(near[stands])
+    stands = np.flatnonzero(state.newest.take(near))
+    row, host = row.take(stands), state.cluster.take(near.take(stands))
     if taken is not None:
-        free = ~taken[host, rows.source.take(row)]
-        row, host = row[free], host[free]
+        free = np.flatnonzero(~taken[host, rows.source.take(row)])
+        row, host = row.take(free), host.take(free)
     iou = pair_iou(state.centre.take(host, axis=0), rows.boxes.take(row, axis=0))
-    close = iou > threshold
-    row, host, iou = row[close], host[close], iou[close]
+    close = np.flatnonzero(iou > threshold)
+    row, host, iou = row.take(close), host.take(close), iou.take(close)
     # Best first within a row; of two equally good hosts the one that was founded first.
     order = np.lexsort((host, -iou, row))
     row, host = row[order], host[order]

@@ -1,0 +1,121 @@
+"""Building an ensemble from its file: classes, options, licences, calibration."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from fakes import SquareDetector, picture
+
+from auto_annotator.config import load_ensemble, load_settings
+from auto_annotator.ensemble import build_ensemble, load_calibration, require_licences
+from auto_annotator.errors import ConfigError, WeightsError
+from auto_annotator.pipeline import FaceDetection
+
+
+class Contextual(SquareDetector):
+    """What an ensemble file can name: built with a context and options."""
+
+    def __init__(self, context, *, shift=0.0):
+        super().__init__(shift)
+
+
+class Hungry(SquareDetector):
+    """Wants two weight files."""
+
+    def __init__(self, context):
+        super().__init__()
+        context.session(1)
+
+
+def ensemble_file(tmp_path, calibration=None, **member):
+    data = {"name": "mine", "members": [{"name": "a", "use": "test_ensemble:Contextual", "views": [{"size": 640}], **member}]}
+    if calibration is not None:
+        (tmp_path / "curves.json").write_text(calibration if isinstance(calibration, str) else json.dumps(calibration))
+        data["calibration"] = "curves.json"
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch, request):
+    monkeypatch.syspath_prepend(str(request.path.parent))
+
+
+def test_a_users_own_detector_file_works(tmp_path):
+    detect = FaceDetection.from_settings(load_settings(ensemble=ensemble_file(tmp_path, options={"shift": 2.0})))
+    detection = detect(picture(640, 480, [(50, 60, 130, 150)]))
+    assert detection.faces.boxes[0] == pytest.approx([52, 62, 132, 152], abs=0.5)
+    assert detection.votes.members == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("member", "error", "message"),
+    [
+        ({"options": {"sihft": 1}}, ConfigError, "sihft"),
+        ({"use": "test_ensemble:Absent"}, ConfigError, "Absent"),
+        ({"use": "test_ensemble:Hungry"}, ConfigError, "more weight files than 0"),
+        ({"weights": "no-such-weights"}, WeightsError, "no-such-weights"),
+    ],
+)
+def test_what_cannot_be_built_is_named(tmp_path, member, error, message):
+    with pytest.raises(error, match=message):
+        build_ensemble(load_settings(ensemble=ensemble_file(tmp_path, **member), models=tmp_path))
+
+
+def test_an_ensemble_that_says_commercial_is_held_to_it(tmp_path):
+    require_licences(load_ensemble("embedded"))
+    require_licences(load_ensemble("commercial"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(load_ensemble("research").model_dump(mode="json") | {"commercial": True}))
+    with pytest.raises(ConfigError, match="scrfd-10g"):
+        require_licences(load_ensemble(str(path)))
+    own = ensemble_file(tmp_path, weights="./own.onnx")
+    config = load_ensemble(own).model_copy(update={"commercial": True})
+    with pytest.raises(ConfigError, match=r"own\.onnx"):
+        require_licences(config)
+
+
+CURVE = {"x": [0.0, 1.0], "y": [0.0, 0.5]}
+
+
+def test_calibration_changes_scores_and_a_view_can_borrow_a_curve(tmp_path):
+    image = picture(640, 480, [(50, 60, 130, 150)], score=0.8)
+    for views, expected in [([{"size": 640}], 0.4), ([{"size": 320, "curve": "640"}], 0.4), ([{"size": 320}], 0.8)]:
+        path = ensemble_file(tmp_path, {"members": {"a": {"640": CURVE}}}, views=views)
+        detection = FaceDetection.from_settings(load_settings(ensemble=path))(image)
+        assert detection.faces.scores == pytest.approx([expected], abs=0.02)
+    path = ensemble_file(tmp_path, {"members": {}, "final": CURVE})
+    detection = FaceDetection.from_settings(load_settings(ensemble=path))(image)
+    assert detection.faces.scores == pytest.approx([0.4], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"members": {"a": {"640": {"x": [0, 1]}}}}', '{"members": {"a": {"640": {"x": [1, 0], "y": [0, 1]}}}}'],
+)
+def test_a_calibration_file_that_cannot_be_used_is_named(tmp_path, text):
+    path = ensemble_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"curves\.json"):
+        load_calibration(path, load_ensemble(path))
+
+
+def test_a_missing_calibration_file_is_named(tmp_path):
+    path = ensemble_file(tmp_path, {"members": {}})
+    (tmp_path / "curves.json").unlink()
+    with pytest.raises(ConfigError, match=r"curves\.json"):
+        load_calibration(path, load_ensemble(path))
+
+
+def test_the_shipped_calibration_fits_the_shipped_ensemble():
+    config = load_ensemble("embedded")
+    curves, final = load_calibration("embedded", config)
+    for member in config.members:
+        for view in member.views:
+            assert (view.curve or view.name) in curves[member.name]
+    scores = np.linspace(0, 1, 101)
+    for curve in [c for views in curves.values() for c in views.values()] + [final]:
+        values = curve(scores)
+        assert (np.diff(values) >= 0).all()
+        assert 0 <= values.min() <= values.max() <= 1
