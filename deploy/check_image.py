@@ -8,6 +8,7 @@ matrix product on the device, which shows that driver, container toolkit and CUD
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("flavour", choices=sorted(PROVIDERS))
     parser.add_argument("--run", action="store_true", help="also compute on the device")
     args = parser.parse_args(argv)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import: ONNX Runtime reports to its maker from then on
     found = list(problems(args.flavour))
     if args.run and not found:
         found = list(run_problems(args.flavour))

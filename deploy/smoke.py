@@ -124,7 +124,10 @@ def items_of(answer: Answer) -> list[dict[str, Any]]:
     if not isinstance(items, list):
         raise SmokeError(f"the reply is a JSON {type(items).__name__}, expected a list")
     for item in items:
-        _check_item(item)
+        try:
+            _check_item(item)
+        except (AttributeError, KeyError, TypeError) as error:  # a list where an object belongs, and the like
+            raise SmokeError(f"item {str(item)[:100]}: malformed ({error})") from error
     return items
 
 
@@ -163,6 +166,13 @@ def attribute(item: dict[str, Any], name: str) -> str:
         if entry.get("name") == name:
             return str(entry.get("value"))
     raise SmokeError(f"{item.get('label')}: the attribute {name} is missing")
+
+
+def _percent(item: dict[str, Any]) -> int:
+    value = attribute(item, "score")
+    if not value.isdecimal() or int(value) > 100:
+        raise SmokeError(f"face: the attribute score is {value[:20]!r}, expected a whole number of 0..100")
+    return int(value)
 
 
 def generated_picture(side: int = 256) -> bytes:
@@ -214,7 +224,7 @@ def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Calla
 
     def honours_threshold() -> str:
         items = items_of(post(url, request_body(picture, HIGH_THRESHOLD)))
-        scores = [int(attribute(i, "score")) for i in items if i["label"] == "face"]
+        scores = [_percent(i) for i in items if i["label"] == "face"]
         if any(score < round(HIGH_THRESHOLD * 100) for score in scores):
             raise SmokeError(f"asked for scores of {HIGH_THRESHOLD}, got {min(scores)} %")
         return f"faces left at {HIGH_THRESHOLD}: {len(scores)}"

@@ -47,6 +47,8 @@ class ViewConfig(_Strict):
     def _one_kind(self) -> ViewConfig:
         if (self.size is None) == (self.tile is None):
             raise ValueError("a view has either `size` (whole picture) or `tile`")
+        if self.min_face > self.max_face:
+            raise ValueError(f"min_face is {self.min_face:g} and max_face {self.max_face:g}: the view could see no face at all")
         return self
 
     @property
@@ -112,7 +114,7 @@ class ReviewConfig(_Strict):
     """When a person should look; the codes are those of `review.py`."""
 
     score_below: float = Field(default=0.5, ge=0, le=1)
-    votes_below: float = Field(default=0.5, ge=0, le=1, description="share of the members that saw the face")
+    votes_below: float = Field(default=0.6, ge=0, le=1, description="share of the members that saw the face")
     edge_spread_above: float = Field(default=0.08, gt=0, description="of the box side")
     landmark_spread_above: float = Field(default=0.06, gt=0, description="of the box side")
     side_below: float = Field(default=16.0, ge=0, description="pixels")

@@ -72,6 +72,7 @@ _REFUSED_SIGNATURES = {
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+_JPEG_SCAN = b"\xff\xda"
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _HEAD = 256  # bytes that tell the format; the brands of an ISO file stand within them
 
@@ -232,6 +233,8 @@ def _accepted() -> str:
 def _open(kind: str, data: bytes) -> PIL.Image.Image:
     """The picture with its header read and its pixels not yet decoded."""
     module, name, codec = _FORMATS[kind]
+    if kind == "JPEG" and _JPEG_SCAN not in data:
+        raise _truncated(kind, len(data))  # Pillow would walk megabytes of fill bytes one by one to find that out
     if codec and not features.check(codec):
         raise ImageError("unsupported", f"this build of Pillow has no {kind} codec: install the wheel from the package index")
     try:

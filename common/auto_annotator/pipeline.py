@@ -203,7 +203,8 @@ class FaceDetection:
             faces = Faces(boxes=faces.boxes, scores=faces.scores, landmarks=landmarks)
             votes = Votes(members=votes.members, scores=votes.scores, edge_spread=votes.edge_spread, landmark_spread=spread)
         failed = any(run.broken(name) for name in self.members)
-        settings = ReviewSettings(**self.ensemble.config.review.model_dump())
+        pointed = bool(self.ensemble.refiners) or any(m.detector.capabilities.landmarks for m in self.ensemble.members)
+        settings = ReviewSettings(**self.ensemble.config.review.model_dump(), landmarks_expected=pointed)
         reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed)
         run.timed("fuse", start)
         return Detection(

@@ -20,8 +20,12 @@ REASONS: dict[str, str] = {
 }
 """Code -> sentence for a person. Codes go into CVAT attributes and files: they never change their meaning."""
 
-BORDER_PIXELS = 1.0
-"""A box this close to the border of the picture touches it."""
+BORDER_PIXELS, BORDER_SHARE = 1.0, 0.05
+"""A box this close to the border of the picture, in pixels or as a share of its side, touches it: detectors end the box of a cut
+face a little beside the cut."""
+
+POINT_PIXELS = 2.0
+"""Points this close together agree however small the face is: a person does not place them more exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class ReviewSettings:
     """
 
     score_below: float = 0.5
-    votes_below: float = 0.5
+    votes_below: float = 0.6
     edge_spread_above: float = 0.08
     landmark_spread_above: float = 0.06
     side_below: float = 16.0
@@ -65,14 +69,16 @@ def review_reasons(
         raise ValueError(f"review: got {len(faces)} faces and votes for {len(votes)}")
     side = box_sides(faces.boxes)
     x1, y1, x2, y2 = faces.boxes.T
+    gap = np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2))
+    points_apart = np.maximum(settings.landmark_spread_above * side, POINT_PIXELS)[:, None]
     # A spread of NaN (fewer than two opinions) compares as False: what only one member saw is the matter of few_votes.
     flags = {
         "low_score": faces.scores < settings.score_below,
         "few_votes": (votes.count < settings.votes_below * len(votes.members)) | failed_members,
         "boxes_disagree": (votes.edge_spread > settings.edge_spread_above * side[:, None]).any(axis=1),
-        "landmarks_disagree": (votes.landmark_spread > settings.landmark_spread_above * side[:, None]).any(axis=1),
+        "landmarks_disagree": (votes.landmark_spread > points_apart).any(axis=1),
         "no_landmarks": ~faces.has_landmarks & settings.landmarks_expected,
         "tiny": side < settings.side_below,
-        "at_border": np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2)) <= BORDER_PIXELS,
+        "at_border": gap <= np.maximum(BORDER_PIXELS, BORDER_SHARE * side),
     }
     return tuple(tuple(code for code in REASONS if flags[code][row]) for row in range(len(faces)))

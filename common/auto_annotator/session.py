@@ -139,6 +139,7 @@ class OnnxSession:
         options.intra_op_num_threads = runtime.threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # canvases come in many shapes; a plan of memory for each only costs memory
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # members share the cores
         try:
             self._session = ort.InferenceSession(str(path), options, providers=providers)

@@ -19,6 +19,10 @@ On an upright frontal face the image-left eye (the person's right eye) comes fir
 """
 
 
+LANDMARK_EDGES = ((0, 2), (1, 2), (2, 3), (2, 4), (3, 4))
+"""Lines that a skeleton draws between the points: eyes to nose, nose to mouth corners, mouth."""
+
+
 def _column(value: npt.ArrayLike, shape: tuple[int, ...], name: str) -> Float32Array:
     array = np.asarray(value, dtype=np.float32)
     if array.shape != shape:

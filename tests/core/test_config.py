@@ -31,6 +31,7 @@ def test_every_packaged_ensemble_is_valid_and_its_classes_exist():
         ({"members": [MEMBER | {"views": []}]}, "views"),
         ({"members": [MEMBER | {"views": [{"size": 640, "tile": 640}]}]}, "either `size`"),
         ({"members": [MEMBER | {"views": [{}]}]}, "either `size`"),
+        ({"members": [MEMBER | {"views": [{"size": 640, "min_face": 9, "max_face": 8}]}]}, "no face at all"),
         ({"members": [MEMBER | {"views": [{"size": 640}, {"size": 640}]}]}, "views must differ"),
         ({"members": [MEMBER | {"views": [{"size": 8}]}]}, "size"),
         ({"members": [MEMBER | {"use": "no colon"}]}, "use"),

@@ -13,6 +13,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+sys.path.insert(0, str(HERE))  # helpers of this folder: with import mode importlib pytest does not add it
 
 TOOLS = ("bash", "sed", "grep", "find", "head", "sort", "tr", "mktemp", "rm", "dirname", "basename", "sleep")
 """All that the scripts may use besides the programs that are stood in for."""

@@ -413,3 +413,11 @@ def test_a_huge_foreign_file_is_not_read(tmp_path):
     with path.open("wb") as file:
         file.truncate(1 << 40)  # sparse: no disk is used, but reading it would take all memory
     assert reason_of(path, call=imageio.read) == "not_an_image"
+
+
+def test_a_jpeg_of_fill_bytes_without_a_scan_is_refused_at_once():
+    start = time.process_time()
+    with pytest.raises(ImageError) as caught:
+        imageio.decode(b"\xff\xd8\xff" * 10_000_000, max_pixels=1_000_000)
+    assert caught.value.reason == "truncated"
+    assert time.process_time() - start < 1

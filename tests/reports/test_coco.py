@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_strategies import any_record
+from reports_strategies import any_record, make_face
 
 from auto_annotator.reports.coco import write_coco
+from auto_annotator.reports.records import Record
 from auto_annotator.types import LANDMARK_NAMES
 
 
@@ -27,13 +29,20 @@ def test_the_form(tmp_path, records):
         {"id": 3, "file_name": "c.png", "width": 90, "height": 90},
     ]
     assert data["annotations"][0] == {
-        "id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
+        "id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [],
         "bbox": [10.0, 20.0, 40.0, 60.0], "area": 2400.0,
         "keypoints": [22.0, 44.0, 2, 38.0, 44.0, 2, 30.0, 56.0, 2, 23.6, 68.0, 2, 36.4, 68.0, 2], "num_keypoints": 5,
         "score": 0.97, "attributes": {"review": False, "reasons": ""},
     }  # fmt: skip
     last = data["annotations"][-1]
     assert last["keypoints"] == [0] * 15 and last["num_keypoints"] == 0
+
+
+def test_a_point_beyond_the_picture_is_not_labelled(tmp_path):
+    face = replace(make_face(), landmarks=((-2.0, 10.0), (20.0, -0.5), (10.0, 20.0), None, (5.0, 90.5)))
+    data = written(tmp_path / "coco.json", [Record(image="a.jpg", width=90, height=90, faces=(face,))])
+    assert data["annotations"][0]["keypoints"] == [0, 0, 0, 20.0, 0.0, 2, 10.0, 20.0, 2, 0, 0, 0, 5.0, 90.0, 2]
+    assert data["annotations"][0]["num_keypoints"] == 3
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from auto_annotator.cvat.shapes import face_shapes
 from auto_annotator.errors import ConfigError
 from auto_annotator.reports.cvat_xml import face_attributes, write_cvat_xml
 from auto_annotator.reports.files import printable
+from auto_annotator.reports.points import seen_points
 from auto_annotator.reports.records import Record, from_detection
 from auto_annotator.types import LANDMARK_NAMES, Detection, Faces, Votes
 
@@ -117,13 +119,50 @@ def test_meta_has_the_schema_with_the_points_under_their_skeleton(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_point_that_nobody_saw_is_outside_and_still_has_a_place(tmp_path):
-    face = make_face()
-    face = type(face)(**{f: getattr(face, f) for f in face.__slots__} | {"landmarks": ((1.0, 2.0), (3.0, 4.0), None, None, None)})
-    root = written(tmp_path / "a.xml", [Record(image="a.jpg", width=9, height=9, faces=(face,))])
+def with_points(box, landmarks):
+    return replace(make_face(box), landmarks=landmarks)
+
+
+def test_a_point_that_nobody_saw_is_outside_and_stands_where_a_frontal_face_has_it(tmp_path):
+    face = with_points((10.0, 20.0, 50.0, 80.0), ((22.5, 44.0), (38.5, 44.0), None, None, None))
+    root = written(tmp_path / "a.xml", [Record(image="a.jpg", width=90, height=90, faces=(face,))])
     assert [(p.get("outside"), p.get("points")) for p in root.iter("points")] == [
-        ("0", "1.00,2.00"), ("0", "3.00,4.00"), ("1", "2.00,3.00"), ("1", "2.00,3.00"), ("1", "2.00,3.00"),
+        ("0", "22.50,44.00"), ("0", "38.50,44.00"), ("1", "30.00,56.00"), ("1", "23.60,68.00"), ("1", "36.40,68.00"),
     ]  # fmt: skip
+
+
+def test_a_point_beyond_the_picture_is_moved_onto_its_edge_and_outside_if_far(tmp_path):
+    face = with_points((0.0, 0.0, 30.0, 40.0), ((-2.61, 10.0), (20.0, -0.9), (10.0, 20.0), (5.0, 41.0), (20.0, 41.01)))
+    root = written(tmp_path / "a.xml", [Record(image="a.jpg", width=40, height=40, faces=(face,))])
+    assert [(p.get("outside"), p.get("points")) for p in root.iter("points")] == [
+        ("1", "0.00,10.00"), ("0", "20.00,0.00"), ("0", "10.00,20.00"), ("0", "5.00,40.00"), ("1", "20.00,40.00"),
+    ]  # fmt: skip
+
+
+def test_a_skeleton_with_no_point_in_the_picture_is_left_out(tmp_path):
+    face = with_points((0.0, 0.0, 8.0, 8.0), ((-9.0, 1.0), None, (-5.0, 2.0), (1.0, 99.0), None))
+    root = written(tmp_path / "a.xml", [Record(image="a.jpg", width=40, height=40, faces=(face,))])
+    assert [e.tag for e in root.find("image")] == ["box"]
+
+
+def test_points_are_those_of_the_function_reply(tmp_path):
+    landmarks = [[-2.61, 45.07], [26.34, 44.29], [4.0, 66.23], [0.52, 87.42], [np.nan, np.nan]]
+    detection = Detection(
+        width=175,
+        height=240,
+        faces=Faces.of([[0, 10, 40, 110]], [0.9], [landmarks]),
+        votes=Votes(
+            members=("m",),
+            scores=np.ones((1, 1), np.float32),
+            edge_spread=np.zeros((1, 4), np.float32),
+            landmark_spread=np.zeros((1, 5), np.float32),
+        ),
+        reasons=((),),
+    )
+    root = written(tmp_path / "a.xml", [from_detection("a.jpg", detection)])
+    ours = [(*map(float, p.get("points").split(",")), p.get("outside") == "1") for p in root.iter("points")]
+    assert ours == [(p.x, p.y, p.outside) for p in face_shapes(detection)[0].points]
+    assert [outside for _, _, outside in ours] == [True, False, False, False, True]
 
 
 def test_without_error_tags_the_other_ids_stay(tmp_path, records):
@@ -143,10 +182,11 @@ def test_what_is_read_back_is_what_was_written(tmp_path_factory, records):
         boxes = [tuple(float(b.get(k)) for k in ("xtl", "ytl", "xbr", "ybr")) for b in image.iter("box")]
         assert boxes == [face.box for face in record.faces]
         shown = list(image.iter("skeleton"))
-        known = [face for face in record.faces if any(face.landmarks)]
-        for skeleton, face in zip(shown, known, strict=True):
-            read = [None if p.get("outside") == "1" else tuple(map(float, p.get("points").split(","))) for p in skeleton]
-            assert read == list(face.landmarks)
+        known = [points for face in record.faces if any(points := seen_points(face, record))]
+        for skeleton, points in zip(shown, known, strict=True):
+            places = [tuple(map(float, p.get("points").split(","))) for p in skeleton]
+            assert [None if p.get("outside") == "1" else place for p, place in zip(skeleton, places, strict=True)] == list(points)
+            assert all(0 <= x <= record.width and 0 <= y <= record.height for x, y in places)
         review = [b.find("attribute[@name='review']").text for b in image.iter("box")]
         assert review == ["true" if face.review else "false" for face in record.faces]
 
@@ -199,11 +239,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
         tracemalloc.start()
         faces = (make_face(),) * 3
         write_cvat_xml(
-            (Record(image=f"{i}.jpg", width=9, height=9, faces=faces) for i in range(count)), tmp_path / "a", labels=LABELS
+            (Record(image=f"{i}.jpg", width=90, height=90, faces=faces) for i in range(count)), tmp_path / "a", labels=LABELS
         )
         _, top = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return top
 
-    peak(10)
-    assert peak(600) < 1.5 * peak(100)
+    assert peak(600) < (tmp_path / "a").stat().st_size / 4

@@ -26,13 +26,15 @@ def test_a_good_face_gives_no_reason():
 
 @pytest.mark.parametrize(("change", "code"), [
     ({"score": 0.49}, "low_score"),
-    ({"seen": (0.9, np.nan), "votes_below": 0.6}, "few_votes"),
+    ({"seen": (0.9, np.nan)}, "few_votes"),
     ({"failed": True}, "few_votes"),
     ({"edges": 8.5}, "boxes_disagree"),
     ({"points": 6.5}, "landmarks_disagree"),
+    ({"box": (100, 100, 120, 120), "edges": 0, "points": 2.1}, "landmarks_disagree"),
     ({"landmarks": False}, "no_landmarks"),
     ({"box": (100, 100, 115, 115), "edges": 0, "points": 0}, "tiny"),
     ({"box": (0.5, 100, 100, 200)}, "at_border"),
+    ({"box": (4.9, 100, 104.9, 200)}, "at_border"),
     ({"box": (100, 0, 200, 100)}, "at_border"),
     ({"box": (540, 100, 640, 200)}, "at_border"),
     ({"box": (100, 380, 200, 479.5)}, "at_border"),
@@ -42,7 +44,12 @@ def test_each_reason(change, code):
 
 
 def test_at_the_limit_is_still_good():
-    assert reasons(score=0.5, seen=(0.9, np.nan), edges=7.9, points=5.9, box=(2, 100, 102, 200)) == ()
+    assert reasons(score=0.5, edges=7.9, points=5.9, box=(5.1, 100, 105.1, 200)) == ()
+    assert reasons(seen=(0.9, np.nan), votes_below=0.5) == ()
+
+
+def test_points_that_a_person_could_not_place_better_agree_on_a_small_face():
+    assert reasons(box=(100, 100, 120, 120), edges=0, points=1.9) == ()
 
 
 def test_unknown_spread_is_no_disagreement():

@@ -16,7 +16,7 @@ _TRACE_DEPTH = 3
 """Innermost frames that are named: enough to find the line."""
 
 
-def failure_reason(error: Exception) -> str:
+def failure_reason(error: BaseException) -> str:
     """Reason code of an error from the decoder or the pipeline, safe for CVAT and logs."""
     if isinstance(error, ImageError):
         return error.reason
@@ -25,7 +25,7 @@ def failure_reason(error: Exception) -> str:
     return NO_MEMBER_ANSWERED if isinstance(error, MemberError) else INTERNAL_ERROR
 
 
-def failure_place(error: Exception) -> str:
+def failure_place(error: BaseException) -> str:
     """Innermost frames as `module:line < module:line`; no path, no value, and not the message, which may hold anything."""
     frames = [f"{frame.f_globals.get('__name__', '?')}:{line}" for frame, line in traceback.walk_tb(error.__traceback__)]
     return " < ".join(frames[: -_TRACE_DEPTH - 1 : -1])

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from auto_annotator.types import LANDMARK_NAMES
+from auto_annotator.types import LANDMARK_EDGES, LANDMARK_NAMES
 
 InputType = Literal["checkbox", "number", "text"]
 
@@ -19,9 +19,6 @@ LANDMARK_TEMPLATE = ((0.30, 0.40), (0.70, 0.40), (0.50, 0.60), (0.34, 0.80), (0.
 
 Draws the skeleton's picture in CVAT and places points that nobody saw; never used as a measured position.
 """
-
-LANDMARK_EDGES = ((0, 2), (1, 2), (2, 3), (2, 4), (3, 4))
-"""Pairs of points that CVAT joins by a line: eyes and mouth corners to the nose, and the mouth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from auto_annotator.reports.files import replacing
+from auto_annotator.reports.points import seen_points
 from auto_annotator.reports.records import FaceRecord, Record
-from auto_annotator.types import LANDMARK_NAMES
+from auto_annotator.types import LANDMARK_EDGES, LANDMARK_NAMES
 
 CATEGORY: dict[str, Any] = {
     "id": 1,
@@ -17,7 +18,7 @@ CATEGORY: dict[str, Any] = {
     "supercategory": "person",
     "keypoints": list(LANDMARK_NAMES),
     # pairs of 1-based positions in `keypoints`: the eyes, each eye to the nose, the nose to each mouth corner, the mouth
-    "skeleton": [[1, 2], [1, 3], [2, 3], [3, 4], [3, 5], [4, 5]],
+    "skeleton": [[a + 1, b + 1] for a, b in LANDMARK_EDGES],  # COCO counts from 1
 }
 VISIBLE, NOT_LABELLED = 2, 0
 """COCO's visibility of a keypoint. 1 would mean labelled but hidden, which no detector tells."""
@@ -46,23 +47,25 @@ def write_coco(records: Iterable[Record], path: Path, *, description: str = "fac
             image = {"id": image_id, "file_name": record.image, "width": record.width, "height": record.height}
             stream.write((",\n" if image_id > 1 else "\n") + json.dumps(image))
             for face in record.faces:
-                annotations.append(json.dumps(_annotation(face, len(annotations) + 1, image_id), allow_nan=False))
+                annotations.append(json.dumps(_annotation(face, record, len(annotations) + 1, image_id), allow_nan=False))
         stream.write('\n],\n"annotations": [\n' + ",\n".join(annotations) + "\n]}\n")
 
 
-def _annotation(face: FaceRecord, annotation_id: int, image_id: int) -> dict[str, Any]:
+def _annotation(face: FaceRecord, record: Record, annotation_id: int, image_id: int) -> dict[str, Any]:
     x1, y1, x2, y2 = face.box
     width, height = round(x2 - x1, 2), round(y2 - y1, 2)
-    keypoints = [v for p in face.landmarks for v in ((*p, VISIBLE) if p is not None else (0, 0, NOT_LABELLED))]
+    points = seen_points(face, record)
+    keypoints = [v for p in points for v in ((*p, VISIBLE) if p is not None else (0, 0, NOT_LABELLED))]
     return {
         "id": annotation_id,
         "image_id": image_id,
         "category_id": CATEGORY["id"],
         "bbox": [x1, y1, width, height],
         "area": round(width * height, 2),
+        "segmentation": [],  # CVAT's importer and others that read COCO refuse an annotation without the field
         "iscrowd": 0,
         "keypoints": keypoints,
-        "num_keypoints": sum(p is not None for p in face.landmarks),
+        "num_keypoints": sum(p is not None for p in points),
         "score": face.score,
         "attributes": {"review": face.review, "reasons": ", ".join(face.reasons)},
     }

@@ -26,9 +26,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from auto_annotator.cvat.labels import LANDMARK_TEMPLATE
 from auto_annotator.errors import ConfigError
 from auto_annotator.reports.files import printable, replacing
-from auto_annotator.reports.records import FaceRecord, Record
+from auto_annotator.reports.points import into_picture, seen_points
+from auto_annotator.reports.records import FaceRecord, Point, Record
 from auto_annotator.types import LANDMARK_NAMES
 
 FACE, LANDMARKS, ERROR = "face", "face_landmarks", "face_error"
@@ -128,7 +130,7 @@ def _image(number: int, record: Record, schema: Mapping[str, Label]) -> ET.Eleme
     image.set("height", str(record.height))
     for group, face in enumerate(record.faces, start=1):
         _box(image, face, group, schema[FACE])
-        _skeleton(image, face, group)
+        _skeleton(image, face, record, group)
     return image
 
 
@@ -169,15 +171,21 @@ def _attributes(element: ET.Element, label: Label, values: Mapping[str, str]) ->
         one.text = printable(values.get(attribute["name"], _default(attribute)))[:MAX_TEXT]
 
 
-def _skeleton(image: ET.Element, face: FaceRecord, group: int) -> None:
-    known = [p for p in face.landmarks if p is not None]
-    if not known:  # CVAT drops a skeleton of which no point is inside
+def _skeleton(image: ET.Element, face: FaceRecord, record: Record, group: int) -> None:
+    points = seen_points(face, record)
+    if not any(points):  # CVAT drops a skeleton of which no point is inside
         return
-    middle = (sum(p[0] for p in known) / len(known), sum(p[1] for p in known) / len(known))
     skeleton = ET.SubElement(image, "skeleton", label=LANDMARKS, source="auto", z_order="0", group_id=str(group))
-    for name, point in zip(LANDMARK_NAMES, face.landmarks, strict=True):
-        x, y = point or middle  # a point that is not known still needs a place to be dragged from
+    for number, (name, point) in enumerate(zip(LANDMARK_NAMES, points, strict=True)):
+        x, y = point or _stand_in(face, record, number)
         ET.SubElement(
             skeleton, "points", label=name, source="auto",
             outside="0" if point else "1", occluded="0", points=f"{_pixels(x)},{_pixels(y)}",
         )  # fmt: skip
+
+
+def _stand_in(face: FaceRecord, record: Record, number: int) -> Point:
+    """A place to drag a point from that nobody saw: where predicted, else where a frontal face has it; inside the picture."""
+    (x1, y1, x2, y2), (u, v) = face.box, LANDMARK_TEMPLATE[number]
+    place = face.landmarks[number] or (x1 + u * (x2 - x1), y1 + v * (y2 - y1))
+    return into_picture(place, float(record.width or 0), float(record.height or 0))
