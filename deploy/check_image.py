@@ -8,10 +8,13 @@ matrix product on the device, which shows that driver, container toolkit and CUD
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 PYTHON = (3, 11)
 """The runtime that the function files name; Nuclio brings wheels for exactly that version."""
@@ -22,6 +25,9 @@ UNWANTED = {
     "cpu": {"onnxruntime-gpu": "it shares a folder with onnxruntime", "torch": "the CPU flavour has no use for it"},
     "gpu": {"onnxruntime": "it shares a folder with onnxruntime-gpu and takes the CUDA provider away"},
 }
+DRIVER = "libcuda.so.1"
+"""The one library that no image carries: the container toolkit brings it in, so it is missing while the image is built."""
+
 OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 """All of them write into the folder cv2; two would damage each other."""
 
@@ -62,6 +68,20 @@ def _provider_problems(flavour: str) -> Iterator[str]:
     offered = onnxruntime.get_available_providers()
     if PROVIDERS[flavour] not in offered:
         yield f"onnxruntime {onnxruntime.__version__} offers {', '.join(offered)}, expected {PROVIDERS[flavour]} among them"
+    elif flavour == "gpu":
+        yield from _library_problems(onnxruntime)
+
+
+def _library_problems(onnxruntime: Any) -> Iterator[str]:
+    """The provider is offered even where its CUDA libraries are missing: load it. Only the driver comes from the host."""
+    onnxruntime.preload_dlls()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        if "cannot open shared object file" in str(error) and DRIVER not in str(error):
+            yield f"the CUDA provider does not load: {error}: install onnxruntime-gpu[cuda,cudnn]"
 
 
 def run_problems(flavour: str) -> Iterator[str]:

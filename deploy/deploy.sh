@@ -100,7 +100,7 @@ main() {
   SCRATCH="$(mktemp -d)"
   trap 'rm -rf "${SCRATCH}"' EXIT
 
-  need_docker
+  if [[ ${NUCTL_PLATFORM} == local || ${IMAGES:-build} == build ]]; then need_docker; fi
   need_nuctl
   check_nuctl
   if [[ ${NUCTL_PLATFORM} == local ]]; then

@@ -30,10 +30,15 @@ def image(checker, monkeypatch):
     """Function: pretend that these packages and providers are installed, run, return the status."""
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
 
-    def examine(flavour, packages, providers, *options, session=None):
+    def examine(flavour, packages, providers, *options, session=None, load=lambda path, mode=0: None):
         runtime = SimpleNamespace(
-            __version__="1.30", get_available_providers=lambda: list(providers), preload_dlls=lambda: None, InferenceSession=session
+            __version__="1.30",
+            __file__="/onnxruntime/__init__.py",
+            get_available_providers=lambda: list(providers),
+            preload_dlls=lambda: None,
+            InferenceSession=session,
         )
+        monkeypatch.setattr(checker.ctypes, "CDLL", load)
         monkeypatch.setattr(checker, "installed", packages.get)
         monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
         return checker.main([flavour, *options])
@@ -79,6 +84,19 @@ def test_good_images(image, capsys):
 def test_broken_images(image, capsys, flavour, packages, providers, says):
     assert image(flavour, packages, providers) == 1
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("library", "status"),
+    [("libcublasLt.so.13", 1), ("/onnxruntime/capi/libonnxruntime_providers_cuda.so", 1), ("libcuda.so.1", 0)],
+)
+def test_cuda_libraries_belong_into_the_image_and_the_driver_does_not(image, capsys, library, status):
+    def load(path, mode=0):
+        if path.endswith("providers_cuda.so"):
+            raise OSError(f"{library}: cannot open shared object file: No such file or directory")
+
+    assert image("gpu", GPU, CUDA, load=load) == status
+    assert (f"the CUDA provider does not load: {library}" in capsys.readouterr().err) == bool(status)
 
 
 def test_another_python(image, checker, capsys, monkeypatch):

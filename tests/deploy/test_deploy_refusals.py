@@ -203,7 +203,7 @@ def test_a_failed_deployment_says_where_to_look(workshop):
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("ENSEMBLE", "embeded", "expected one of: commercial embedded research or the path"),
+        ("ENSEMBLE", "embeded", "embedded research or the path of a .yaml file"),
         ("ENSEMBLE", "../secret", "expected one of"),
         ("ENSEMBLE", "nowhere/mine.yaml", "a .yaml file that exists"),
         ("GPU", "first", "nvidia-smi -L"),
