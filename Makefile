@@ -1,6 +1,6 @@
 # One word for each thing a user or a developer does. `make` alone prints them.
 
-PYTHON   ?= python3
+PYTHON   ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3)
 VENV     ?= .venv
 FLAVOUR  ?= cpu
 BIN      := $(VENV)/bin
@@ -82,5 +82,5 @@ undeploy:  ## remove the functions
 smoke:  ## post a picture to the deployed functions and check the replies
 	deploy/smoke.sh
 
-clean:  ## remove the environment and the results
-	rm -rf $(VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the environment and caches (results stay)
+	rm -rf "$(VENV)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,45 +14,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from auto_annotator.config import ensemble_path
 from auto_annotator.evaluation.detection import match
 from auto_annotator.fusion.boxes import FusionSettings
-from auto_annotator.fusion.calibration import Curve
+from auto_annotator.fusion.calibration import Curve, fit_isotonic
 from benchmarks.common import LabelledPicture, digest, wider
 from benchmarks.raw import Curves, Look, ensemble_without_calibration, fuse, looks
 
 LEVEL = "hard"
 """The list of faces that counts: hard holds nearly all of them."""
 
-MIN_ROWS = 15
-"""Detections that a knot of a curve stands on at least; fewer would be noise."""
-
 
 def curve_of(scores: np.ndarray, hits: np.ndarray) -> Curve:
-    """Isotonic regression as a line between the middles of its steps, so that it keeps the order of scores.
-
-    A step of the regression covers a range of scores; its mean score and its share of hits make one knot (with half a hit
-    and half a miss added, as no finite number of hits shows that a score is never wrong).
-    """
-    order = np.argsort(scores, kind="stable")
-    scores, hits = scores[order].astype(float), hits[order].astype(float)
-    fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(scores, hits)
-    xs, ys = [0.0], [0.0]
-    start = 0
-    while start < len(scores):
-        end = int(np.searchsorted(fitted, fitted[start], side="right"))
-        end = min(len(scores), max(end, start + MIN_ROWS))
-        x, y = float(scores[start:end].mean()), float(hits[start:end].sum()) / (end - start + 0.5)
-        if x > xs[-1] + 1e-4:
-            xs.append(x)
-            ys.append(max(y, ys[-1]))
-        start = end
-    if xs[-1] < 1:
-        xs.append(1.0)
-        ys.append((ys[-1] + 1) / 2)  # beyond the last step only the order is known
-    return Curve(x=[round(v, 5) for v in xs], y=[round(v, 5) for v in ys])
+    """Isotonic curve, with half a miss added at the top: no finite number of hits shows that a score is never wrong."""
+    top = float(scores.max(initial=0.0))
+    weights = np.append(np.ones(len(scores)), 0.5)
+    return fit_isotonic(np.append(scores, top), np.append(hits.astype(float), 0.0), weights)
 
 
 def fit(

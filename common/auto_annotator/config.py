@@ -93,6 +93,8 @@ class MemberConfig(PartConfig):
         names = [v.name for v in views]
         if len(set(names)) < len(names):
             raise ValueError(f"views must differ, got {', '.join(names)}")
+        if all(v.longer_than for v in views):
+            raise ValueError("every view has `longer_than`: the member would say nothing about small pictures; one must be for all")
         return views
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from auto_annotator.calibration import load_calibration
 from auto_annotator.config import (
     EnsembleConfig,
     MemberConfig,
@@ -274,20 +274,3 @@ def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Sessio
         raise ConfigError(f"member {part.name}: {part.use} needs more weight files than {len(part.weights)}") from error
     except Exception as error:  # a user's own class may fail in any way
         raise ConfigError(f"member {part.name}: {part.use} cannot be built ({type(error).__name__}: {error})") from error
-
-
-def load_calibration(ensemble: str, config: EnsembleConfig) -> tuple[dict[str, dict[str, Curve]], Curve | None]:
-    """The curves of an ensemble by member and view, and the one of the fused score.
-
-    Raises:
-        ConfigError: if the file named by the ensemble is missing or malformed.
-    """
-    if config.calibration is None:
-        return {}, None
-    path = ensemble_path(ensemble).parent / config.calibration
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        views = {m: {v: Curve(**knots) for v, knots in curves.items()} for m, curves in data["members"].items()}
-        return views, Curve(**data["final"]) if data.get("final") else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"calibration {path.name}: cannot be used ({type(error).__name__}: {error})") from error

@@ -24,7 +24,7 @@ from auto_annotator.types import Detection, Faces, Image, Problem, Votes
 log = logging.getLogger(__name__)
 
 WARM_UP_SIDE = 640
-"""Side in pixels of the picture that warms the models up: large enough for every view to run once."""
+"""Side in pixels of the picture that warms the models up: every model runs on it, though not every view (tiles need more)."""
 
 REFINE_CHUNK = 32
 """Faces that a refiner gets at once; between chunks the time budget is looked at."""

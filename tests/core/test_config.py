@@ -34,6 +34,7 @@ def test_every_packaged_ensemble_is_valid_and_its_classes_exist():
         ({"members": [MEMBER | {"views": [{"size": 640, "min_face": 9, "max_face": 8}]}]}, "no face at all"),
         ({"members": [MEMBER | {"views": [{"size": 640}, {"size": 640}]}]}, "views must differ"),
         ({"members": [MEMBER | {"views": [{"size": 8}]}]}, "size"),
+        ({"members": [MEMBER | {"views": [{"size": 640, "longer_than": 9}]}]}, "one must be for all"),
         ({"members": [MEMBER | {"use": "no colon"}]}, "use"),
         ({"members": [MEMBER | {"name": "Has Space"}]}, "name"),
         ({"members": [MEMBER | {"threshold": 2}]}, "threshold"),

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from fakes import SquareDetector, picture
 
+from auto_annotator.calibration import load_calibration
 from auto_annotator.config import load_ensemble, load_settings
-from auto_annotator.ensemble import build_ensemble, load_calibration, require_licences
+from auto_annotator.ensemble import build_ensemble, require_licences
 from auto_annotator.errors import ConfigError, WeightsError
 from auto_annotator.pipeline import FaceDetection
 
@@ -82,8 +83,12 @@ CURVE = {"x": [0.0, 1.0], "y": [0.0, 0.5]}
 
 def test_calibration_changes_scores_and_a_view_can_borrow_a_curve(tmp_path):
     image = picture(640, 480, [(50, 60, 130, 150)], score=0.8)
-    for views, expected in [([{"size": 640}], 0.4), ([{"size": 320, "curve": "640"}], 0.4), ([{"size": 320}], 0.8)]:
-        path = ensemble_file(tmp_path, {"members": {"a": {"640": CURVE}}}, views=views)
+    for views, curves, expected in [
+        ([{"size": 640}], {"a": {"640": CURVE}}, 0.4),
+        ([{"size": 320, "curve": "640"}], {"a": {"640": CURVE}}, 0.4),
+        ([{"size": 320}], {}, 0.8),
+    ]:
+        path = ensemble_file(tmp_path, {"members": curves}, views=views)
         detection = FaceDetection.from_settings(load_settings(ensemble=path))(image)
         assert detection.faces.scores == pytest.approx([expected], abs=0.02)
     path = ensemble_file(tmp_path, {"members": {}, "final": CURVE})
@@ -99,6 +104,21 @@ def test_a_calibration_file_that_cannot_be_used_is_named(tmp_path, text):
     path = ensemble_file(tmp_path, text)
     with pytest.raises(ConfigError, match=r"curves\.json"):
         load_calibration(path, load_ensemble(path))
+
+
+@pytest.mark.parametrize(
+    ("views", "curves", "message"),
+    [
+        ([{"size": 640}], {"a": {"640": CURVE}, "b": {}}, "curves of b"),
+        ([{"size": 640}, {"size": 320}], {"a": {"640": CURVE}}, "no curve '320' of member a"),
+        ([{"size": 640, "curve": "nope"}], {"a": {"640": CURVE}}, "no curve 'nope'"),
+        ([{"size": 640, "curve": "nope"}], {}, "no curve 'nope'"),
+    ],
+)
+def test_a_calibration_of_other_members_or_views_is_refused(tmp_path, views, curves, message):
+    path = ensemble_file(tmp_path, {"members": curves}, views=views)
+    with pytest.raises(ConfigError, match=message):
+        build_ensemble(load_settings(ensemble=path))
 
 
 def test_a_missing_calibration_file_is_named(tmp_path):

@@ -1,5 +1,8 @@
 """Providers in order, a GPU that must be there, and real little models."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,28 @@ def test_a_file_that_is_no_model_is_refused_by_name(tmp_path, name):
     path.write_bytes(b"not a model")
     with pytest.raises(WeightsError, match=name):
         Runtime(device="cpu").open(path)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_is_imported_with_its_telemetry_off(given, expected):
+    probe = """
+import builtins, os, sys
+real = builtins.__import__
+def watch(name, *args, **kwargs):
+    if name.split(".")[0] == "onnxruntime":
+        print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+        sys.exit()
+    return real(name, *args, **kwargs)
+builtins.__import__ = watch
+from auto_annotator.commands import doctor
+from auto_annotator.session import import_onnxruntime
+import_onnxruntime()
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | (
+        {"ORT_DISABLE_TELEMETRY": given} if given else {}
+    )
+    done = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
 
 
 def test_a_cuda_session_without_cuda_never_runs_silently_on_the_cpu(tmp_path):

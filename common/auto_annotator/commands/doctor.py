@@ -17,7 +17,7 @@ from auto_annotator.commands.options import add_settings_options, settings_of
 from auto_annotator.config import Settings, load_ensemble
 from auto_annotator.errors import AutoAnnotatorError, DeviceError
 from auto_annotator.pipeline import FaceDetection
-from auto_annotator.session import Runtime, onnx_providers, usable_cores
+from auto_annotator.session import Runtime, import_onnxruntime, onnx_providers, usable_cores
 from auto_annotator.weights import Weight, expand, locate
 
 PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "Pillow", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert",
@@ -98,11 +98,10 @@ def _packages() -> Iterator[Finding]:
 def _runtime(settings: Settings) -> Iterator[Finding]:
     """Providers, and whether the GPU that is asked for is among them, which shows before any weight is here."""
     try:
-        import onnxruntime as ort
-    except ImportError:
-        yield Finding(level="problem", text="onnxruntime is missing: pip install 'auto-annotator[cpu]' or 'auto-annotator[gpu]'")
+        available = import_onnxruntime().get_available_providers()
+    except DeviceError as error:
+        yield Finding(level="problem", text=str(error))
         return
-    available = ort.get_available_providers()
     yield Finding(level="ok", text=f"onnxruntime offers {', '.join(available)}")
     try:
         onnx_providers(Runtime(device=settings.device, allow_cpu=settings.allow_cpu), available)

@@ -148,7 +148,8 @@ def _image_problems(data: object, deploy: Path) -> Iterator[Problem]:
     if not isinstance(base, str) or ":" not in base:
         yield "image", f"spec.build.baseImage is {base!r}, expected name:tag"
         return
-    dockerfile = deploy / f"Dockerfile.{base.rpartition(':')[2]}"
+    own = deploy / f"Dockerfile.{base.rpartition(':')[2]}"
+    dockerfile = own if own.is_file() else deploy / "Dockerfile"
     if dockerfile.is_file() and base_python(dockerfile.read_text(encoding="utf-8")) != str(at(data, "spec.runtime"))[7:]:
         yield (
             "runtime",
