@@ -38,14 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: by argparse, 2 for wrong arguments, 0 for --help and --version.
     """
+    verbose = False
     try:
         args = build_parser().parse_args(argv)
-        logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+        verbose = args.verbose
+        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
         code = int(args.run(args))
         sys.stdout.flush()  # here and not at exit, where a closed pipe could no longer be handled
         return code
     except AutoAnnotatorError as error:
-        logging.getLogger(__name__).info("where it happened:", exc_info=True)  # --verbose, for authors of own detectors
+        if verbose:  # for authors of own detectors
+            logging.getLogger(__name__).info("where it happened:", exc_info=True)
         sys.stderr.write(f"auto-annotator: {error}\n")
         return 2
     except BrokenPipeError:  # the reader has seen enough (| head)

@@ -258,6 +258,15 @@ class Settings(BaseSettings):
         default="tag", description="a served function answers a failure with a face_error tag, or with 500 so that the run stops"
     )
 
+    @field_validator("models")
+    @classmethod
+    def _home(cls, models: Path) -> Path:
+        """`~` is the user's home, as in a shell, which expands it neither in a variable's quotes nor after `name=str:`."""
+        try:
+            return models.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"got {str(models)!r}: {error}") from error
+
 
 def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment, with explicit values on top; None means not given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ from auto_annotator.weights import find, is_path, locate
 
 BATCH_PIXELS = 2_500_000
 """Canvases run together up to this many pixels: larger batches only cost memory."""
+
+SHAPE_STEP = 256
+"""On a GPU each new input shape costs: memory that stays, cuDNN's choice of kernels, with TensorRT a build of minutes. With this
+step, pictures of all formats make a handful of shapes per view."""
 
 TILE_NMS_IOU = 0.5
 """Two tiles of one member that show the same face whole give nearly the same box."""
@@ -73,12 +78,14 @@ class Member:
         config: its entry in the ensemble file.
         detector: the built detector.
         curves: calibration by view name; a view without one keeps raw scores.
+        few_shapes: pad canvases to multiples of `SHAPE_STEP`, for devices on which a new shape is dear.
     """
 
     index: int
     config: MemberConfig
     detector: Detector
     curves: Mapping[str, Curve]
+    few_shapes: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +168,8 @@ class Member:
 
     def _canvas(self, image: Image, plan: Plan, window: tuple[int, int, int, int]) -> Canvas:
         fixed, stride = self.detector.fixed_size, self.detector.stride
+        if self.few_shapes:
+            stride = math.lcm(stride, SHAPE_STEP)
         return make_canvas(image, window, plan.scale, stride=stride, fixed=fixed, flip=plan.view.flip)
 
 
@@ -238,8 +247,11 @@ def build_ensemble(settings: Settings) -> Ensemble:
         return _build(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
 
     curves, final = load_calibration(settings.ensemble, config)
+    detectors = [build(m) for m in config.members]
+    few_shapes = any(device != "cpu" for device in devices)
     members = tuple(
-        Member(index=i, config=m, detector=build(m), curves=curves.get(m.name, {})) for i, m in enumerate(config.members)
+        Member(index=i, config=m, detector=detector, curves=curves.get(m.name, {}), few_shapes=few_shapes)
+        for i, (m, detector) in enumerate(zip(config.members, detectors, strict=True))
     )
     refiners = tuple(NamedRefiner(config=r, refiner=build(r)) for r in config.refiners)
     return Ensemble(config=config, members=members, refiners=refiners, final_curve=final, devices=tuple(dict.fromkeys(devices)))

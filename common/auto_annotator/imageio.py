@@ -197,13 +197,6 @@ def read(path: Path, *, max_pixels: int) -> Image:
     return decode(data, max_pixels=max_pixels)
 
 
-def jpeg_bytes(image: Image, *, quality: int = 85) -> bytes:
-    """A (h, w, 3) RGB uint8 picture as a JPEG file, for report pages."""
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
 def _sniff(data: bytes) -> str:
     """Name of the format that the first bytes announce, a key of `_FORMATS`."""
     for signature, kind in _SIGNATURES.items():

@@ -13,7 +13,7 @@ import numpy as np
 
 from auto_annotator.config import Settings
 from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
-from auto_annotator.errors import AutoAnnotatorError, MemberError
+from auto_annotator.errors import AutoAnnotatorError, DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings, Source
 from auto_annotator.fusion.faces import fuse_faces
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
@@ -235,6 +235,31 @@ class FaceDetection:
                 points[:] = np.nan
                 break
         return points
+
+
+def build_pipeline(settings: Settings) -> FaceDetection:
+    """The pipeline of a service: on the device that was asked for, and warm.
+
+    Raises:
+        AutoAnnotatorError: if settings, weights or the device are wrong, or a member fails on a plain picture.
+    """
+    pipeline = FaceDetection.from_settings(settings)
+    require_device(settings, pipeline.device)
+    pipeline.warm_up()
+    return pipeline
+
+
+def require_device(settings: Settings, device: str) -> None:
+    """Refuse a pipeline that runs on the CPU alone although a GPU was asked for: users notice it weeks later, by the speed.
+
+    Raises:
+        DeviceError: unless `AUTO_ANNOTATOR_ALLOW_CPU` is set.
+    """
+    if settings.device in ("cuda", "tensorrt") and not settings.allow_cpu and device == "cpu":
+        raise DeviceError(
+            f"device: asked for {settings.device!r}, but the models run on {device!r}. Use a host with an NVIDIA GPU (under Nuclio:"
+            " function-gpu.yaml and the NVIDIA container toolkit), or allow the CPU (AUTO_ANNOTATOR_ALLOW_CPU=1)"
+        )
 
 
 def _beside_tiles(member: Member, plan: Plan, faces: Faces) -> tuple[Faces, Source]:

@@ -18,6 +18,8 @@ from auto_annotator.cli import main
 from auto_annotator.weights import Weight, registry
 
 HERE = Path(__file__).parent
+CONSOLE_SCRIPT = "from auto_annotator.cli import main; raise SystemExit(main())"
+"""What the installed command runs; `-m auto_annotator.cli` would give its loggers another name."""
 sys.path.insert(0, str(HERE))
 
 
@@ -67,7 +69,7 @@ def spawn() -> Callable[..., subprocess.Popen[bytes]]:
         paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         environment.pop("PYTHONUNBUFFERED", None)  # buffered, as users have it
-        command = [sys.executable, "-m", "auto_annotator.cli", *map(str, arguments)]
+        command = [sys.executable, "-c", CONSOLE_SCRIPT, *map(str, arguments)]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | streams
         started.append(subprocess.Popen(command, env=environment, cwd=cwd, **pipes))
         return started[-1]

@@ -12,6 +12,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from auto_annotator.commands import run
+from auto_annotator.pipeline import FaceDetection
+
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -57,8 +60,36 @@ def test_a_picture_that_every_member_breaks_on_is_an_error_record(cli, photos, e
     errors = {f["image"]: f["error"] for f in lines(tmp_path / "f.jsonl") if "error" in f}
     assert result.code == 0
     assert list(errors) == ["2b.png"]
-    assert errors["2b.png"]["reason"] == "members_failed"
+    assert errors["2b.png"]["reason"] == "no_member_answered"
     assert "secret" not in result.err + json.dumps(errors)
+
+
+def first_call_fails(owner: object, name: str, error: Exception):
+    """A stand-in for a function: its first call raises, the others do what they did."""
+    original, errors = getattr(owner, name), [error]
+
+    def call(*arguments, **options):
+        if errors:
+            raise errors.pop()
+        return original(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize(("error", "reason"), [(ValueError, "internal_error"), (MemoryError, "out_of_memory")])
+@pytest.mark.parametrize("place", ["pipeline", "decoder"])
+def test_an_error_that_nobody_foresaw_is_a_record_and_the_run_goes_on(
+    cli, photos, ensemble, tmp_path, monkeypatch, error, reason, place
+):
+    target = (FaceDetection, "__call__") if place == "pipeline" else (run, "read")
+    monkeypatch.setattr(*target, first_call_fails(*target, error("secret of the picture")))
+    result = cli("detect", photos, "--output", tmp_path / "f.jsonl", "--ensemble", ensemble())
+    found = lines(tmp_path / "f.jsonl")
+    assert result.code == 0 and "1 pictures failed" in result.one_line
+    assert [f["image"] for f in found if "error" in f] == ["0.png"] and len(found) == 6
+    told = found[0]["error"]
+    assert told["reason"] == reason and told["message"].startswith(f"{error.__name__} at ")
+    assert "secret" not in result.err + json.dumps(found) and ".py" not in told["message"]
 
 
 def test_exit_1_when_no_picture_could_be_used(cli, ensemble, tmp_path):

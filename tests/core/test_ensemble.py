@@ -1,6 +1,7 @@
 """Building an ensemble from its file: classes, options, licences, calibration."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,18 @@ def test_the_shipped_calibration_fits_the_shipped_ensemble():
         values = curve(scores)
         assert (np.diff(values) >= 0).all()
         assert 0 <= values.min() <= values.max() <= 1
+
+
+def test_on_a_gpu_all_pictures_make_a_handful_of_shapes_and_the_same_faces(tmp_path):
+    built = build_ensemble(load_settings(ensemble=ensemble_file(tmp_path)))
+    (member,) = built.members
+    assert not member.few_shapes  # no model on a GPU
+    coarse = replace(member, few_shapes=True)
+    for height in range(200, 640, 24):
+        image = picture(640, height, [(50, 60, 130, 150)])
+        (plan,) = member.plans(640, height)
+        fine_faces = member.look(image, plan, max_faces=10)
+        coarse_faces = coarse.look(image, plan, max_faces=10)
+        assert coarse_faces.boxes == pytest.approx(fine_faces.boxes)
+    shapes = set(member.detector.calls)
+    assert {s for s in shapes if s[1] == 768} == {(256, 768, 3), (512, 768, 3), (768, 768, 3)}

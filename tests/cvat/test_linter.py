@@ -209,6 +209,16 @@ def test_the_runtime_is_the_python_of_the_base_image(functions, tmp_path, docker
     assert rules(functions, deploy_dir=tmp_path / "images") == (set() if clean else {"runtime"})
 
 
+@pytest.mark.parametrize(("python", "found"), [("3.11", set()), ("3.12", {"runtime"})])
+def test_the_one_dockerfile_of_this_project_is_read(repository, functions, python, found):
+    text = (repository / "deploy" / "Dockerfile").read_text()
+    start = "ARG PYTHON_IMAGE=python:"
+    assert f"{start}3.11" in text
+    (functions.parent / "deploy").mkdir()
+    (functions.parent / "deploy" / "Dockerfile").write_text(text.replace(f"{start}3.11", f"{start}{python}"))
+    assert rules(functions) == found
+
+
 def test_python_of_a_dockerfile_and_go_durations():
     assert base_python("FROM python:3.10\nFROM python:3.11") == "3.11" and base_python("FROM scratch") is None
     assert [duration_seconds(t) for t in ("180s", "3m", "1h1m1.5s", "500ms")] == [180, 180, 3661.5, 0.5]
@@ -271,16 +281,6 @@ def test_good_specs(spec):
 def test_each_rule_of_labels_broken_once(spec, words):
     problems = list(spec_problems(json.dumps(spec)))
     assert any(words in problem for problem in problems), problems
-
-
-def test_the_command(functions, change, capsys):
-    assert linter.main([str(functions)]) == 0 and capsys.readouterr().out == ""
-    change("spec.description")
-    assert linter.main([str(functions)]) == 1
-    assert "function.yaml: [description] spec.description is missing" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as stop:
-        linter.main([str(functions / "nowhere")])
-    assert stop.value.code == 2
 
 
 def test_a_folder_without_functions_is_an_error(tmp_path):

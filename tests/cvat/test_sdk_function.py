@@ -11,9 +11,10 @@ import PIL.Image
 import pytest
 from contract_fakes import FakePipeline, png
 
+from auto_annotator.config import Settings
 from auto_annotator.cvat import function
 from auto_annotator.cvat.labels import label_constructor
-from auto_annotator.errors import ConfigError, ImageError
+from auto_annotator.errors import ConfigError, DeviceError, ImageError
 from auto_annotator.pipeline import FaceDetection
 
 
@@ -93,7 +94,7 @@ def test_every_mode_becomes_rgb(mode):
         image = PIL.Image.fromarray(grey.astype({"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]))
     else:
         image = picture("RGBA").convert("P").convert("PA") if mode == "PA" else picture(mode)
-    array = function.rgb(image)
+    array = function.rgb(image, max_pixels=2000)
     assert array.shape == (40, 50, 3) and array.dtype == np.uint8
     if mode in ("I", "F", "I;16"):
         assert len(np.unique(array)) > 200, "scaled, not clipped"
@@ -108,16 +109,22 @@ def test_exif_orientation_is_undone():
     exif[0x0112] = 6
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", exif=exif)
-    array = function.rgb(PIL.Image.open(io.BytesIO(buffer.getvalue())))
+    array = function.rgb(PIL.Image.open(io.BytesIO(buffer.getvalue())), max_pixels=2000)
     assert array.shape == (50, 40, 3) and array[:20].mean() > 250 and array[30:].mean() < 5
 
 
 @pytest.mark.parametrize(
-    ("image", "reason"), [(PIL.Image.new("La", (4, 4)), "unsupported"), (PIL.Image.open(io.BytesIO(png()[:70])), "broken")]
+    ("image", "reason"),
+    [
+        (PIL.Image.new("La", (4, 4)), "unsupported"),
+        (PIL.Image.open(io.BytesIO(png()[:70])), "broken"),
+        (PIL.Image.new("RGB", (2001, 1)), "too_many_pixels"),
+        (PIL.Image.open(io.BytesIO(png((50, 41))[:70])), "too_many_pixels"),  # before the pixels, which are cut off, are loaded
+    ],
 )
 def test_pictures_that_cannot_be_used(image, reason):
     with pytest.raises(ImageError) as caught:
-        function.rgb(image)
+        function.rgb(image, max_pixels=2000)
     assert caught.value.reason == reason
 
 
@@ -127,20 +134,25 @@ def test_a_failing_pipeline(caplog):
     assert (tag.label_id, tag.attributes[0].value) == (3, "internal_error")
     assert "internal_error" in caplog.text and "CANARY" not in caplog.text
     with pytest.raises(RuntimeError):
-        function.FaceDetectionFunction(failing, on_error="fail").detect(context(), picture())
+        function.FaceDetectionFunction(failing, Settings(on_error="fail")).detect(context(), picture())
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"threshold": 1.5}, {"threshold": -0.1}, {"threshold": float("nan")}, {"on_error": "ignore"}]
-)
-def test_wrong_arguments(arguments):
-    with pytest.raises(ConfigError):
-        function.FaceDetectionFunction(FakePipeline(), **arguments)
+@pytest.mark.parametrize("threshold", [1.5, -0.1, float("nan")])
+def test_wrong_thresholds(threshold):
+    with pytest.raises(ConfigError, match="threshold"):
+        function.FaceDetectionFunction(FakePipeline(), threshold=threshold)
 
 
-def test_create_is_what_cvat_cli_calls(monkeypatch):
-    seen = []
-    monkeypatch.setattr(FaceDetection, "from_settings", classmethod(lambda cls, settings: seen.append(settings) or FakePipeline()))
+@pytest.fixture
+def built(monkeypatch):
+    """The fake pipeline that `create` gets, and the settings that it asked for."""
+    fake, seen = FakePipeline(), []
+    monkeypatch.setattr(FaceDetection, "from_settings", classmethod(lambda cls, settings: seen.append(settings) or fake))
+    return SimpleNamespace(pipeline=fake, settings=seen)
+
+
+def test_create_is_what_cvat_cli_calls(monkeypatch, built):
+    seen = built.settings
     monkeypatch.setenv("AUTO_ANNOTATOR_THREADS", "3")
     made = function.create(ensemble="embedded", device="cpu", threshold=0.3)
     assert (seen[0].ensemble, seen[0].device, seen[0].threads) == ("embedded", "cpu", 3)
@@ -148,3 +160,33 @@ def test_create_is_what_cvat_cli_calls(monkeypatch):
     assert [label.name for label in made.spec.labels] == ["face", "face_landmarks", "face_error"] and made.spec is made.spec
     with pytest.raises(ConfigError, match="AUTO_ANNOTATOR_DEVICE"):
         function.create(device="gpu")
+    assert built.pipeline.warm
+
+
+@pytest.mark.parametrize(
+    ("variable", "argument", "fails"), [(None, None, False), ("fail", None, True), ("fail", "tag", False), ("tag", "fail", True)]
+)
+def test_what_an_error_does_comes_from_the_argument_or_the_environment(monkeypatch, built, variable, argument, fails):
+    if variable:
+        monkeypatch.setenv("AUTO_ANNOTATOR_ON_ERROR", variable)
+    made = function.create(on_error=argument)
+    built.pipeline.error = RuntimeError("broken")
+    if fails:
+        with pytest.raises(RuntimeError):
+            made.detect(context(), picture())
+    else:
+        assert made.detect(context(), picture())[0].attributes[0].value == "internal_error"
+    with pytest.raises(ConfigError, match="AUTO_ANNOTATOR_ON_ERROR"):
+        function.create(on_error="ignore")
+
+
+def test_create_refuses_a_gpu_that_is_not_there(built):
+    with pytest.raises(DeviceError, match="asked for 'cuda'"):
+        function.create(device="cuda")
+    assert function.create(device="cuda", allow_cpu=True)
+
+
+def test_the_pixel_limit_of_the_settings_holds(monkeypatch, built):
+    monkeypatch.setenv("AUTO_ANNOTATOR_MAX_PIXELS", "1999")
+    (tag,) = function.create().detect(context(), picture())
+    assert tag.attributes[0].value == "too_many_pixels" and built.pipeline.pictures == []

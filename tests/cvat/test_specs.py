@@ -56,16 +56,3 @@ def test_a_function_without_labels_stays_as_it_is():
 def test_a_folder_without_functions_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"function\.yaml or function-gpu\.yaml"):
         specs.render_specs(tmp_path)
-
-
-def test_the_command(functions, capsys):
-    assert specs.main([str(functions), "--check"]) == 0
-    path = specs.function_files(functions)[0]
-    path.write_text(path.read_text().replace('"votes"', '"ballots"'))
-    assert specs.main([str(functions), "--check"]) == 1
-    assert "stale" in capsys.readouterr().out
-    assert specs.main([str(functions)]) == 0
-    assert specs.main([str(functions), "--check"]) == 0
-    with pytest.raises(SystemExit) as stop:
-        specs.main([str(functions / "nowhere")])
-    assert stop.value.code == 2

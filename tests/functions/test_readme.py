@@ -28,6 +28,6 @@ def test_the_body_limit_is_that_of_the_function_files(repository):
 
 def test_every_make_target_that_is_named_exists(repository):
     targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(), re.MULTILINE))
-    named = {t for t in re.findall(r"(?:^\$ |`)make ([a-z-]+)", readme(repository), re.MULTILINE)}
+    named = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", readme(repository), re.MULTILINE))
     assert named
     assert named <= targets

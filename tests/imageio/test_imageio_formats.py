@@ -299,10 +299,3 @@ def test_first_frame_only(encode, scene, kind, options):
     assert len(animated) > 4 * len(still)
     assert error_of(decode(animated), decode(still)) <= 4
     assert fastest(animated) <= 2 * fastest(still) + 0.003  # decoding the 21 others would take 20 times as long
-
-
-def test_jpeg_bytes_round_trip(scene):
-    data = imageio.jpeg_bytes(scene, quality=95)
-    assert data.startswith(b"\xff\xd8\xff")
-    assert error_of(decode(data), scene) <= 5
-    assert len(imageio.jpeg_bytes(scene, quality=30)) < len(data)

@@ -12,7 +12,7 @@ from cvat_rules import list_functions
 from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import nuclio_spec
 from auto_annotator.errors import DeviceError
-from auto_annotator.serving import dashboard
+from auto_annotator.pipeline import FaceDetection
 from auto_annotator.serving.dashboard import FUNCTIONS
 from auto_annotator.serving.limits import Limits
 from auto_annotator.serving.server import direct_ports
@@ -72,7 +72,7 @@ class _Pipeline:
 
 def test_loading_warms_up_and_refuses_a_gpu_that_is_not_there(monkeypatch):
     pipeline = _Pipeline()
-    monkeypatch.setattr(dashboard.FaceDetection, "from_settings", lambda settings: pipeline)
+    monkeypatch.setattr(FaceDetection, "from_settings", lambda settings: pipeline)
     assert FUNCTIONS[0].load(Settings())(b"{}").status == 400
     assert pipeline.warm == 1
     with pytest.raises(DeviceError, match="asked for 'cuda'"):

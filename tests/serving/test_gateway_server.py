@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import json
@@ -10,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import httpx
 import numpy as np
 import PIL.Image
 import pytest
@@ -145,3 +147,61 @@ def test_a_port_in_use_is_an_error_and_leaves_none_of_the_others_open():
 def test_an_address_that_cannot_be_had_is_an_error(host, words):
     with pytest.raises(ConfigError, match=words):
         gateway_on(host, 0)
+
+
+def first_and_second(load_first):
+    """Two functions on one gateway; the second is loaded after the first."""
+    return [function_of(load=load_first), function_of(reply_of, name="second")]
+
+
+def test_a_request_to_a_function_whose_turn_to_load_has_not_come_waits_for_it():
+    entered, release, turn = threading.Event(), threading.Event(), []
+
+    def load_first(settings):
+        entered.set()
+        assert release.wait(WAIT)
+        turn.append("first loaded")
+        return reply_of
+
+    async def main() -> None:
+        gateway = Gateway(first_and_second(load_first), Settings(), host="127.0.0.1", port=0, direct=[None, 0])
+        stop, ready = asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(gateway.run(stop, ready.set))
+        assert await asyncio.to_thread(entered.wait, WAIT)
+        async with httpx.AsyncClient(timeout=WAIT) as client:
+            request = asyncio.create_task(client.post(f"http://127.0.0.1:{gateway.served[1].port}/", content=b"early"))
+            while not gateway.served[1]._present:  # until it has come in; a refusal would end it
+                assert not request.done()
+                await asyncio.sleep(0)
+            release.set()
+            reply = await request
+        assert (reply.status_code, reply.json()) == (200, {"got": "early"}) and turn
+        stop.set()
+        await running
+
+    asyncio.run(main())
+
+
+def test_a_failure_to_load_lets_the_requests_to_the_other_functions_go():
+    entered, release = threading.Event(), threading.Event()
+
+    def load_first(settings):
+        entered.set()
+        assert release.wait(WAIT)
+        raise WeightsError("weights: not there")
+
+    async def main() -> None:
+        gateway = Gateway(first_and_second(load_first), Settings(), host="127.0.0.1", port=0, direct=[None, 0])
+        running = asyncio.create_task(gateway.run(asyncio.Event(), lambda: None))
+        assert await asyncio.to_thread(entered.wait, WAIT)
+        async with httpx.AsyncClient(timeout=WAIT) as client:
+            request = asyncio.create_task(client.post(f"http://127.0.0.1:{gateway.served[1].port}/", content=b"early"))
+            while not gateway.served[1]._present:
+                assert not request.done()
+                await asyncio.sleep(0)
+            release.set()
+            assert (await request).status_code == 503
+        with pytest.raises(WeightsError):
+            await running
+
+    asyncio.run(main())

@@ -26,6 +26,8 @@ from auto_annotator import cli
 from auto_annotator.serving.server import Gateway
 
 HERE = Path(__file__).parent
+CONSOLE_SCRIPT = "from auto_annotator.cli import main; raise SystemExit(main())"
+"""What the installed command runs; `-m auto_annotator.cli` would give its loggers another name."""
 BODY = {"image": encoded(picture(64, 64, [(10, 10, 40, 40)]))}
 
 
@@ -40,9 +42,9 @@ def ensemble_file(folder: Path, detector: str, **options: str) -> Path:
 class Process:
     """A running `serve`, its messages, and the ports that they name."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, verbose: bool = False) -> None:
         paths = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-m", "auto_annotator.cli", "serve", "--port", "0", *arguments]
+        command = [sys.executable, "-c", CONSOLE_SCRIPT, *["--verbose"] * verbose, "serve", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths})
         self.lines: list[str] = []
 
@@ -67,8 +69,8 @@ class Process:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str):
-    one = Process(*arguments)
+def serving(*arguments: str, verbose: bool = False):
+    one = Process(*arguments, verbose=verbose)
     watchdog = threading.Timer(2 * WAIT, one.process.kill)
     watchdog.start()
     try:
@@ -146,10 +148,12 @@ def test_a_second_signal_ends_it_at_once(held):
     assert isinstance(request.exception(), requests.ConnectionError)
 
 
-def test_models_that_cannot_be_loaded_are_exit_2_with_the_reason(tmp_path):
-    with serving("--ensemble", str(ensemble_file(tmp_path, "Missing")), "--direct-port", "0") as one:
+@pytest.mark.parametrize("verbose", [False, True])
+def test_models_that_cannot_be_loaded_are_exit_2_with_the_reason(tmp_path, verbose):
+    with serving("--ensemble", str(ensemble_file(tmp_path, "Missing")), "--direct-port", "0", verbose=verbose) as one:
         code, said = one.end()
-    assert code == 2 and "serving_detectors:Missing" in said and "ready" not in said and "Traceback" not in said
+    assert code == 2 and "serving_detectors:Missing" in said and "ready:" not in said
+    assert ("Traceback" in said) == verbose
 
 
 @pytest.fixture
@@ -163,9 +167,9 @@ def command(monkeypatch):
         monkeypatch.setattr(Gateway, "run", run)
         return cli.main(["serve", *arguments])
 
-    level = logging.getLogger("auto_annotator").level
+    level = logging.getLogger("auto_annotator.serving").level
     yield start
-    logging.getLogger("auto_annotator").setLevel(level)
+    logging.getLogger("auto_annotator.serving").setLevel(level)
 
 
 def test_a_port_in_use_is_exit_2_before_anything_is_loaded(command, capsys):

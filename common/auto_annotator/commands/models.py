@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from urllib.parse import urlsplit
 
 from auto_annotator.commands.options import add_models_options, settings_of
 from auto_annotator.config import load_ensemble
 from auto_annotator.errors import WeightsError
-from auto_annotator.weights import expand, pull, verify
+from auto_annotator.weights import Source, Weight, WeightStatus, expand, pull, verify
+
+HEADER = ("name", "MB", "here", "commercial", "package or host", "licence")
+"""Columns of the list; `commercial`: whether the licence of the weights allows commercial use."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,6 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         sub = verbs.add_parser(verb, help=text)
         add_models_options(sub, ensemble=verb == "pull")
         sub.set_defaults(run=run, parser=sub)
+        if verb == "list":
+            sub.add_argument("--long", action="store_true", help="also the exact source of each weight, and its note")
         if verb == "pull":
             text = "single weights or patterns such as 'mtcnn-*' (default: those of the ensemble)"
             sub.add_argument("names", nargs="*", metavar="NAME", help=text)
@@ -30,13 +36,40 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def list_weights(args: argparse.Namespace) -> int:
-    """One line per weight; the sample pictures are not weights."""
-    sys.stdout.write(f"{'name':26}{'MB':>8}  {'here':9}{'commercial':12}licence\n")
-    for row in verify(settings_of(args).models, quick=True):
-        weight = row.weight
-        size = f"{weight.size / 1e6:.2f}" if weight.size else "?"
-        sys.stdout.write(f"{row.name:26}{size:>8}  {row.state:9}{weight.commercial:12}{weight.licence}\n")
+    """One line per weight, with `--long` its exact source and note below it; the sample pictures are not weights."""
+    rows = verify(settings_of(args).models, quick=True)
+    cells = [HEADER, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
+    notes = [[], *(_notes(row.weight) if args.long else [] for row in rows)]
+    for line, below in zip(cells, notes, strict=True):
+        aligned = (text.rjust(w) if title == "MB" else text.ljust(w) for text, w, title in zip(line, widths, HEADER, strict=True))
+        sys.stdout.write("  ".join(aligned).rstrip() + "\n" + "".join(f"    {text}\n" for text in below))
     return 0
+
+
+def _cells(row: WeightStatus) -> tuple[str, ...]:
+    """One line of the table, in the order of `HEADER`."""
+    weight = row.weight
+    size = f"{weight.size / 1e6:.2f}" if weight.size else "?"
+    return row.name, size, row.state, weight.commercial, _origin(weight.source), weight.licence
+
+
+def _origin(source: Source) -> str:
+    """Who serves it: a package of the package index, a host, or the user's own disk."""
+    if source.kind == "pypi":
+        return source.project
+    return urlsplit(source.url).netloc if source.kind == "https" else "own file"
+
+
+def _notes(weight: Weight) -> list[str]:
+    """The lines below a weight: where exactly it comes from, what it is."""
+    source = weight.source
+    if source.kind == "pypi":
+        where = f"pypi {source.project} {source.version}, {source.member}"
+    else:
+        where = source.url if source.kind == "https" else str(source.path)
+    unverified = "" if weight.verified else " (no public source states its hash)"
+    return [f"source: {where}{unverified}", *([f"note: {weight.note}"] if weight.note else [])]
 
 
 def pull_weights(args: argparse.Namespace) -> int:

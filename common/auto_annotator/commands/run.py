@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from auto_annotator import __version__
 from auto_annotator.commands.pictures import Picture
 from auto_annotator.config import Settings, ensemble_path, load_ensemble
+from auto_annotator.cvat.failures import failure_place, failure_reason
 from auto_annotator.errors import AutoAnnotatorError, ConfigError, ImageError
 from auto_annotator.imageio import read
 from auto_annotator.pipeline import FaceDetection
@@ -146,27 +147,36 @@ def _loop(
             bar.update()
 
 
-def _record(picture: Picture, image: Image | ImageError, detect: Detect, threshold: float | None) -> Record:
-    if isinstance(image, ImageError):
-        return from_error(picture.name, image)
+def _record(picture: Picture, image: Image | Exception, detect: Detect, threshold: float | None) -> Record:
+    """The record of one picture; whatever goes wrong with it, the run of thousands goes on."""
     try:
+        if isinstance(image, Exception):
+            raise image
         return from_detection(picture.name, detect(image, threshold=threshold))
-    except AutoAnnotatorError as error:
-        return from_error(picture.name, ImageError("members_failed", str(error)))
+    except Exception as error:
+        return from_error(picture.name, _told(error))
 
 
-def _decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Picture, Image | ImageError]]:
+def _told(error: Exception) -> ImageError:
+    """What the record says of an error: our own message as it is, of a foreign one, which may hold anything, type and place."""
+    if isinstance(error, ImageError):
+        return error
+    own = isinstance(error, AutoAnnotatorError)
+    return ImageError(failure_reason(error), str(error) if own else f"{type(error).__name__} at {failure_place(error)}")
+
+
+def _decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Picture, Image | Exception]]:
     """Pictures with their pixels, the next one decoded while the models work on this one."""
 
-    def load(picture: Picture) -> Image | ImageError:
+    def load(picture: Picture) -> Image | Exception:
         try:
             return read(picture.path, max_pixels=max_pixels)
-        except ImageError as error:
+        except Exception as error:
             return error
 
     pool = ThreadPoolExecutor(1)
     try:
-        ahead: Future[Image | ImageError] = pool.submit(load, pictures[0])
+        ahead: Future[Image | Exception] = pool.submit(load, pictures[0])
         for picture, following in zip(pictures, [*pictures[1:], None], strict=True):
             image = ahead.result()
             if following is not None:

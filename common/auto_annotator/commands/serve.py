@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = settings_of(args)
     # One line per request is what an operator wants to see of a service; --verbose adds what the libraries say.
-    logging.getLogger("auto_annotator").setLevel(logging.INFO)
+    logging.getLogger("auto_annotator.serving").setLevel(logging.INFO)
     direct = direct_ports(FUNCTIONS, args.direct_port)
     gateway = Gateway(FUNCTIONS, settings, host=args.host, port=args.port, direct=direct)
     if not gateway.loopback:

@@ -69,7 +69,7 @@ def file_problems(path: Path, data: object, deploy: Path) -> Iterator[Problem]:
     Args:
         path: the file; its folder is the handler's.
         data: its parsed content.
-        deploy: folder with `Dockerfile.<tag>` of the base images.
+        deploy: folder with the `Dockerfile` of all base images, or `Dockerfile.<tag>` of a single one, which goes first.
 
     Yields:
         Rule and message of each problem.
@@ -142,6 +142,7 @@ def _handler_problems(path: Path, data: object) -> Iterator[Problem]:
 
 
 def _image_problems(data: object, deploy: Path) -> Iterator[Problem]:
+    """Runtime and base image, which must bring one Python; a base image whose Dockerfile is not at hand is not judged."""
     if at(data, "spec.runtime") != RUNTIME:
         yield "runtime", f"spec.runtime is {at(data, 'spec.runtime')!r}, expected {RUNTIME}"
     base = at(data, "spec.build.baseImage")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -154,11 +153,6 @@ def _constructor_label(item: Label) -> dict[str, Any]:
         entry["svg"] = skeleton_svg(item.points)
         entry["sublabels"] = [{"name": name, "type": "points", "attributes": []} for name in item.points]
     return entry
-
-
-def label_constructor_json() -> str:
-    """Text to paste into the *Raw* tab of CVAT's label constructor."""
-    return json.dumps(label_constructor(), indent=2)
 
 
 def sdk_labels() -> list[Any]:

@@ -1,14 +1,12 @@
 """A strict linter for Nuclio function files.
 
 Nuclio ignores unknown and misspelt keys without a word, and CVAT's Models page fails for all functions if one is wrong; so
-what these two let through is refused here. `python -m auto_annotator.cvat.linter functions` prints the findings.
+what these two let through is refused here. `auto-annotator specs functions --check` prints the findings.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import yaml
 
 from auto_annotator.cvat.function_rules import at, file_problems
 from auto_annotator.cvat.specs import function_files
-from auto_annotator.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +45,8 @@ def lint(functions_dir: Path, *, deploy_dir: Path | None = None) -> list[Finding
 
     Args:
         functions_dir: folder of the functions.
-        deploy_dir: folder with `Dockerfile.<tag>` of the base images; None = `deploy` beside it. Where the file of a base
-            image is there, its Python must be that of the runtime.
+        deploy_dir: folder with the `Dockerfile` of all base images, or `Dockerfile.<tag>` of a single one, which goes first;
+            None = `deploy` beside `functions_dir`. Its Python must be that of the runtime; without either file this is not checked.
 
     Returns:
         The findings, file by file; empty = all is well.
@@ -88,21 +85,3 @@ def _set_problems(functions: dict[Path, Any]) -> Iterator[tuple[Path, str, str]]
         for what in (("name", repr(at(data, "metadata.name"))), *(("port", repr(port)) for port in ports)):
             if taken.setdefault(what, path.parent) != path.parent:
                 yield path, f"unique-{what[0]}", f"{what[1]} is taken by {taken[what].parent.name}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m auto_annotator.cvat.linter FOLDER`: prints the findings; 1 if there are any, 2 for a wrong folder."""
-    parser = argparse.ArgumentParser(prog="auto_annotator.cvat.linter", description="Check Nuclio function files strictly.")
-    parser.add_argument("folder", type=Path, help="folder of the functions")
-    args = parser.parse_args(argv)
-    try:
-        findings = lint(args.folder)
-    except ConfigError as error:
-        parser.error(str(error))
-    for finding in findings:
-        sys.stdout.write(f"{finding}\n")
-    return int(bool(findings))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,22 +80,3 @@ def render_specs(functions_dir: Path, *, check: bool = False) -> list[Path]:
             if not check:
                 path.write_text(new, encoding="utf-8")
     return stale
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m auto_annotator.cvat.specs FOLDER [--check]`: 1 if `--check` finds a stale file, 2 for a wrong folder."""
-    parser = argparse.ArgumentParser(prog="auto_annotator.cvat.specs", description="Render the label schema into function files.")
-    parser.add_argument("folder", type=Path, help="folder of the functions")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is stale")
-    args = parser.parse_args(argv)
-    try:
-        stale = render_specs(args.folder, check=args.check)
-    except ConfigError as error:
-        parser.error(str(error))
-    for path in stale:
-        sys.stdout.write(f"{path}: {'stale, run make specs' if args.check else 'written'}\n")
-    return int(args.check and bool(stale))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

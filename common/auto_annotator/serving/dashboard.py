@@ -9,8 +9,7 @@ from typing import Any
 
 from auto_annotator.config import Settings
 from auto_annotator.cvat.specs import spec_text
-from auto_annotator.pipeline import FaceDetection
-from auto_annotator.serving.nuclio import require_device
+from auto_annotator.pipeline import build_pipeline
 from auto_annotator.serving.requests import Reply, handle_body
 
 Handler = Callable[[object], Reply]
@@ -63,10 +62,7 @@ def load_face_detection(settings: Settings) -> Handler:
     Raises:
         AutoAnnotatorError: if settings, weights or the device are wrong.
     """
-    pipeline = FaceDetection.from_settings(settings)
-    require_device(settings, pipeline.device)
-    pipeline.warm_up()
-    return partial(handle_body, pipeline=pipeline, settings=settings)
+    return partial(handle_body, pipeline=build_pipeline(settings), settings=settings)
 
 
 FUNCTIONS = (

@@ -58,6 +58,14 @@ class ServedFunction:
         self._handler: Handler | None = None
         self._present = 0
 
+    async def reserve(self) -> None:
+        """Let requests wait for the models from now on, also while other functions load theirs."""
+        await self._worker.reserve()
+
+    def release(self) -> None:
+        """Let go the requests that wait for models that will not be loaded."""
+        self._worker.release()
+
     async def load(self, settings: Settings) -> None:
         """Load and warm up in the worker's thread; requests that come meanwhile wait for it.
 

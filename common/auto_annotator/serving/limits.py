@@ -63,6 +63,7 @@ class Worker:
     def __init__(self, name: str, limits: Limits) -> None:
         self._limits = limits
         self._free = asyncio.Lock()
+        self._reserved = False
         self._since: float | None = None
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -73,13 +74,26 @@ class Worker:
         """Whether a call is running that should have ended."""
         return self._since is not None and time.monotonic() - self._since >= self._limits.event_seconds
 
+    async def reserve(self) -> None:
+        """Take the worker for `load` ahead of its turn, so that requests that come before it wait for the models."""
+        await self._free.acquire()
+        self._reserved = True
+
+    def release(self) -> None:
+        """Give up a reservation that `load` did not use; what waited for the worker goes on."""
+        if self._reserved:
+            self._reserved = False
+            self._free.release()
+
     async def load(self, call: Callable[[], T]) -> T:
         """Run the call that brings the models, however long it takes; requests that come meanwhile wait.
 
         Raises:
             Exception: whatever the call raises.
         """
-        await self._free.acquire()
+        if not self._reserved:
+            await self.reserve()
+        self._reserved = False
         return await self._start(call)
 
     async def run(self, call: Callable[[], T]) -> T:

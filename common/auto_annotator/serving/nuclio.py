@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from auto_annotator.config import Settings, load_settings
-from auto_annotator.errors import DeviceError
-from auto_annotator.pipeline import FaceDetection
+from auto_annotator.pipeline import FaceDetection, build_pipeline
 from auto_annotator.serving.requests import handle_body
 from auto_annotator.weights import registry
 
@@ -35,9 +34,7 @@ def load(context: Any) -> None:
     """
     start = time.perf_counter()
     settings = load_settings()
-    pipeline = FaceDetection.from_settings(settings)
-    require_device(settings, pipeline.device)
-    pipeline.warm_up()
+    pipeline = build_pipeline(settings)
     context.user_data.service = Service(pipeline=pipeline, settings=settings)
     context.logger.info_with(
         "ready",
@@ -48,19 +45,6 @@ def load(context: Any) -> None:
         on_error=settings.on_error,
         milliseconds=round((time.perf_counter() - start) * 1000),
     )
-
-
-def require_device(settings: Settings, device: str) -> None:
-    """Refuse a pipeline that runs on the CPU alone although a GPU was asked for: users notice it weeks later, by the speed.
-
-    Raises:
-        DeviceError: unless `AUTO_ANNOTATOR_ALLOW_CPU` is set.
-    """
-    if settings.device in ("cuda", "tensorrt") and not settings.allow_cpu and device == "cpu":
-        raise DeviceError(
-            f"device: asked for {settings.device!r}, but the models run on {device!r}. Deploy function-gpu.yaml on a host with the"
-            " NVIDIA container toolkit, or allow the CPU (AUTO_ANNOTATOR_ALLOW_CPU=1)"
-        )
 
 
 def licences(names: Sequence[str]) -> dict[str, str]:

@@ -124,6 +124,8 @@ class Gateway:
         Raises:
             AutoAnnotatorError: if a function cannot be loaded; nothing serves any more.
         """
+        for one in self.served:  # before the first request can come: the models are loaded one after the other
+            await one.reserve()
         servers = [(_server(app, self._limits), door) for door, app in self._doors]
         running = [asyncio.create_task(server.serve(sockets=[door])) for server, door in servers]
         try:
@@ -135,6 +137,8 @@ class Gateway:
         finally:
             for server, _ in servers:
                 server.should_exit = True
+            for one in self.served:
+                one.release()
             await asyncio.gather(*running)
             for one in self.served:
                 one.close()
