@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from auto_annotator.detectors.base import Capabilities, MemberContext, grid_centers, to_nchw
-from auto_annotator.detectors.dense import candidates, image_input, require_canvases, require_overlap, run_each, suppressed
+from auto_annotator.detectors.dense import Candidates, DenseDetector, candidates, image_input, require_overlap
 from auto_annotator.errors import MemberError, WeightsError
 from auto_annotator.session import Array, TensorInfo
-from auto_annotator.types import Faces, Float32Array, Image
+from auto_annotator.types import Float32Array, Image
 
 _CELL = 4
 _CHANNELS = (1, 2, 2, 10)
 """Heat, size, offset, points: the order of the original file; the one without landmarks ends after the offset."""
 
 
-class CenterFace:
+class CenterFace(DenseDetector):
     """A CenterFace model with the outputs of its original ONNX export, axes made dynamic.
 
     The authors cut a box at the picture's left and top edge *before* they place its other corner and its points, which moves both
@@ -50,20 +50,10 @@ class CenterFace:
         self.fixed_size = self._input.fixed_size
         self.capabilities = Capabilities(landmarks=landmarks, batch=self._input.batch)
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `Detector.detect`.
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases)
 
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            MemberError: if the model's answer is not that of a CenterFace.
-        """
-        if not canvases:
-            return []
-        size = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        runs = run_each(self._session, self._input.name, to_nchw(canvases), together=self.capabilities.batch)
-        return [self._decode(outputs, size, threshold) for outputs in runs]
-
-    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> Faces:
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
         channels = _CHANNELS if self.capabilities.landmarks else _CHANNELS[:3]
         expected = [(1, c, size[0] // _CELL, size[1] // _CELL) for c in channels]
         if [o.shape for o in outputs] != expected:
@@ -77,7 +67,7 @@ class CenterFace:
         if self.capabilities.landmarks:
             relative = _columns(outputs[3])[rows].reshape(-1, 5, 2)[..., ::-1]
             points = corners[:, None] + relative * sides[:, None]
-        return suppressed([(np.concatenate([corners, corners + sides], axis=1), heat[rows], points)], self._nms_iou)
+        return [(np.concatenate([corners, corners + sides], axis=1), heat[rows], points)]
 
 
 def _columns(output: Array) -> Float32Array:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.detectors.base import nms
+from auto_annotator.detectors.base import Capabilities, nms
 from auto_annotator.errors import ConfigError, MemberError, WeightsError
 from auto_annotator.session import Array, Session, TensorInfo
 from auto_annotator.types import Faces, Float32Array, Image
@@ -34,6 +35,47 @@ class ImageInput:
     name: str
     fixed_size: tuple[int, int] | None
     batch: bool
+
+
+Candidates = tuple[Float32Array, Float32Array, Float32Array | None]
+"""Boxes (n, 4) x1 y1 x2 y2, scores (n,), points (n, 5, 2) or None for a model without: float32, in canvas pixels, before NMS."""
+
+
+class DenseDetector(ABC):
+    """The run that all single-pass detectors share; implements `detectors.base.Detector`.
+
+    A family checks its file, sets the attributes below in its constructor, and says how pixels become its input and how its
+    outputs become candidates.
+    """
+
+    capabilities: Capabilities
+    stride: int
+    fixed_size: tuple[int, int] | None
+    _session: Session
+    _input: ImageInput
+    _nms_iou: float
+
+    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
+        """Find the faces of each canvas; see `Detector.detect`.
+
+        Raises:
+            ValueError: if the canvases do not fit `stride` or `fixed_size`.
+            MemberError: if the model's answer is not that of the family.
+            WeightsError: if the file proves to be of another family only now, by what it answers.
+        """
+        if not canvases:
+            return []
+        size = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
+        runs = run_each(self._session, self._input.name, self._blob(canvases), together=self.capabilities.batch)
+        return [suppressed(self._decode(outputs, size, threshold), self._nms_iou) for outputs in runs]
+
+    @abstractmethod
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        """(b, 3, h, w) float32, normalised as the model was trained."""
+
+    @abstractmethod
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
+        """Candidates of one canvas of `size` (height, width), a list of them per grid."""
 
 
 def image_input(session: Session, *, file: str, family: str, stride: int) -> ImageInput:
@@ -174,13 +216,13 @@ def candidates(scores: Float32Array, threshold: float) -> npt.NDArray[np.intp]:
     return np.flatnonzero(scores >= threshold)
 
 
-def suppressed(parts: Sequence[tuple[Float32Array, Float32Array, Float32Array | None]], nms_iou: float) -> Faces:
+def suppressed(parts: Sequence[Candidates], nms_iou: float) -> Faces:
     """The faces left after NMS over the candidates of all grids, best score first.
 
     Boxes without area go: at low thresholds networks predict inverted ones on empty padding, and NMS cannot merge them.
 
     Args:
-        parts: per grid (n, 4) boxes, (n,) scores, and (n, 5, 2) points or None for a model without.
+        parts: the candidates of each grid.
         nms_iou: a box that overlaps a better one by more than this goes.
     """
     faces = Faces.concat([Faces.of(*part) for part in parts])

@@ -15,18 +15,18 @@ import numpy as np
 
 from auto_annotator.detectors.base import Capabilities, MemberContext, to_nchw
 from auto_annotator.detectors.dense import (
+    Candidates,
+    DenseDetector,
     batched_tables,
     candidates,
     image_input,
-    require_canvases,
     require_overlap,
     require_tables,
-    run_each,
-    suppressed,
     tables,
 )
 from auto_annotator.errors import ConfigError, WeightsError
-from auto_annotator.types import Faces, Float32Array, Image
+from auto_annotator.session import Array
+from auto_annotator.types import Float32Array, Image
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 """Subtracted from B, G, R before the network, in all files of this lineage."""
@@ -106,7 +106,7 @@ def face_probability(conf: Float32Array) -> Float32Array:
     return np.asarray(0.5 * (1 + np.tanh((conf[:, 1] - conf[:, 0]) / 2)), np.float32)  # softmax of two, without overflow
 
 
-class RetinaFace:
+class RetinaFace(DenseDetector):
     """RetinaFace, any backbone, size and batch as the file says; implements `detectors.base.Detector`.
 
     Args:
@@ -140,29 +140,16 @@ class RetinaFace:
         if rows is not None and self.fixed_size is not None:
             self._layout(rows, *self.fixed_size)
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `detectors.base.Detector.detect`.
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases, bgr=True) - np.asarray(MEAN_BGR, np.float32).reshape(1, 3, 1, 1)
 
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            WeightsError: if the outputs fit no known anchors, which shows only here for a file of free size.
-            MemberError: if the model's answer is not that of a RetinaFace.
-        """
-        if not canvases:
-            return []
-        height, width = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        blob = to_nchw(canvases, bgr=True) - np.asarray(MEAN_BGR, np.float32).reshape(1, 3, 1, 1)
-        anchors: Float32Array | None = None
-        found = []
-        for outputs in run_each(self._session, self._input.name, blob, together=self.capabilities.batch):
-            loc, conf, landmarks = (group[0] for group in tables(outputs, _TABLES).values())
-            if anchors is None:
-                anchors = self._layout(len(loc), height, width).anchors(height, width)
-            scores = face_probability(conf)
-            rows = candidates(scores, threshold)
-            boxes, points = decode_rows(loc[rows], landmarks[rows], anchors[rows])
-            found.append(suppressed([(boxes, scores[rows], points)], self._nms_iou))
-        return found
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
+        loc, conf, landmarks = (group[0] for group in tables(outputs, _TABLES).values())
+        anchors = self._layout(len(loc), *size).anchors(*size)
+        scores = face_probability(conf)
+        rows = candidates(scores, threshold)
+        boxes, points = decode_rows(loc[rows], landmarks[rows], anchors[rows])
+        return [(boxes, scores[rows], points)]
 
     def _layout(self, rows: int, height: int, width: int) -> AnchorLayout:
         """The anchors that make `rows` rows on a canvas of that size."""

@@ -13,19 +13,18 @@ import numpy as np
 
 from auto_annotator.detectors.base import Capabilities, MemberContext, grid_centers, to_nchw
 from auto_annotator.detectors.dense import (
+    Candidates,
+    DenseDetector,
     batched_tables,
     candidates,
     image_input,
-    require_canvases,
     require_overlap,
     require_tables,
-    run_each,
-    suppressed,
     tables,
 )
 from auto_annotator.errors import MemberError
 from auto_annotator.session import Array
-from auto_annotator.types import Faces, Float32Array, Image
+from auto_annotator.types import Float32Array, Image
 
 _MEAN, _SCALE = 127.5, 1 / 128
 _SCORE, _BOX, _POINTS = 1, 4, 10
@@ -34,7 +33,7 @@ _FORMS = {6: (_THREE_LEVELS, False), 9: (_THREE_LEVELS, True), 10: (_FIVE_LEVELS
 """Number of outputs -> strides, and whether there are landmarks."""
 
 
-class SCRFD:
+class SCRFD(DenseDetector):
     """An SCRFD model in its original ONNX form, with or without landmarks and with or without a batch axis.
 
     Boxes and points are kept as floats; points are all NaN for a file without landmarks.
@@ -61,23 +60,12 @@ class SCRFD:
         self.fixed_size = self._input.fixed_size
         self.capabilities = Capabilities(landmarks=landmarks, batch=batched_tables(self._input, outputs))
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `Detector.detect`.
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases, mean=_MEAN, scale=_SCALE)
 
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            MemberError: if the model's answer is not that of an SCRFD.
-        """
-        if not canvases:
-            return []
-        size = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        blob = to_nchw(canvases, mean=_MEAN, scale=_SCALE)
-        runs = run_each(self._session, self._input.name, blob, together=self.capabilities.batch)
-        return [self._decode(outputs, size, threshold) for outputs in runs]
-
-    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> Faces:
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
         levels = tables(outputs, self._columns)
-        parts = []
+        parts: list[Candidates] = []
         for i, stride in enumerate(self._strides):
             scores, distances = levels[_SCORE][i].ravel(), levels[_BOX][i]
             anchors = _anchor_centers(len(scores), size, stride)
@@ -88,7 +76,7 @@ class SCRFD:
             if self.capabilities.landmarks:
                 points = centers[:, None] + levels[_POINTS][i][rows].reshape(-1, 5, 2) * np.float32(stride)
             parts.append((boxes, scores[rows], points))
-        return suppressed(parts, self._nms_iou)
+        return parts
 
 
 def _anchor_centers(rows: int, size: tuple[int, int], stride: int) -> Float32Array:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from auto_annotator.detectors.base import Capabilities, MemberContext, to_nchw
-from auto_annotator.detectors.dense import candidates, image_input, require_canvases, require_overlap, run_each, suppressed
+from auto_annotator.detectors.dense import Candidates, DenseDetector, candidates, image_input, require_overlap
 from auto_annotator.errors import MemberError, WeightsError
 from auto_annotator.session import Array, TensorInfo
-from auto_annotator.types import Faces, Float32Array, Image
+from auto_annotator.types import Float32Array, Image
 
 DFL_BINS = 16
 """Bins of the distribution over each box edge's distance, in strides 0..15."""
@@ -33,9 +33,6 @@ V5_COLUMNS = 4 + 1 + 10 + 1
 """Columns of YOLOv5-face: centre x, centre y, width, height, objectness, five points of x, y, class score."""
 
 _SCALE = 1 / 255
-
-Candidates = tuple[Float32Array, Float32Array, Float32Array]
-"""Boxes (n, 4) x1 y1 x2 y2, scores (n,), points (n, 5, 2): float32, in canvas pixels, before NMS."""
 
 
 def sigmoid(logits: Float32Array) -> Float32Array:
@@ -108,7 +105,7 @@ def decode_v5(rows: Float32Array, threshold: float) -> Candidates:
     return corner_boxes(rows[keep]), scores[keep], rows[keep, 5:15].reshape(-1, 5, 2)
 
 
-class YoloV8Face:
+class YoloV8Face(DenseDetector):
     """YOLOv8-face; implements `detectors.base.Detector`.
 
     Args:
@@ -132,19 +129,8 @@ class YoloV8Face:
         self.fixed_size = self._input.fixed_size
         self.capabilities = Capabilities(landmarks=True, batch=self._input.batch)
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `detectors.base.Detector.detect`.
-
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            MemberError: if the model's answer is not that of a YOLOv8-face.
-        """
-        if not canvases:
-            return []
-        size = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        blob = to_nchw(canvases, scale=_SCALE)
-        runs = run_each(self._session, self._input.name, blob, together=self.capabilities.batch)
-        return [suppressed(self._decode(outputs, size, threshold), self._nms_iou) for outputs in runs]
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases, scale=_SCALE)
 
     def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
         shapes = [output.shape for output in outputs]
@@ -157,7 +143,7 @@ class YoloV8Face:
         raise MemberError(f"outputs: got shapes {shapes}, expected {wanted}")
 
 
-class YoloV5Face:
+class YoloV5Face(DenseDetector):
     """YOLOv5-face; implements `detectors.base.Detector`.
 
     Args:
@@ -183,24 +169,14 @@ class YoloV5Face:
         self.fixed_size = self._input.fixed_size
         self.capabilities = Capabilities(landmarks=True, batch=self._input.batch)
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `detectors.base.Detector.detect`.
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases, scale=_SCALE)
 
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            MemberError: if the model's answer is not that of a YOLOv5-face.
-        """
-        if not canvases:
-            return []
-        require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        blob = to_nchw(canvases, scale=_SCALE)
-        found = []
-        for outputs in run_each(self._session, self._input.name, blob, together=self.capabilities.batch):
-            rows = outputs[self._place]
-            if rows.ndim != 3 or rows.shape[2] != V5_COLUMNS:
-                raise MemberError(f"outputs: got shape {rows.shape}, expected (1, n, {V5_COLUMNS})")
-            found.append(suppressed([decode_v5(_float(rows), threshold)], self._nms_iou))
-        return found
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
+        rows = outputs[self._place]
+        if rows.ndim != 3 or rows.shape[2] != V5_COLUMNS:
+            raise MemberError(f"outputs: got shape {rows.shape}, expected (1, n, {V5_COLUMNS})")
+        return [decode_v5(_float(rows), threshold)]
 
 
 def _has_heads(outputs: Sequence[TensorInfo], file: str) -> bool:

@@ -14,26 +14,25 @@ import numpy as np
 
 from auto_annotator.detectors.base import Capabilities, MemberContext, grid_centers, to_nchw
 from auto_annotator.detectors.dense import (
+    Candidates,
+    DenseDetector,
     batched_tables,
     candidates,
     image_input,
-    require_canvases,
     require_overlap,
     require_tables,
-    run_each,
-    suppressed,
     tables,
 )
 from auto_annotator.errors import MemberError
 from auto_annotator.session import Array
-from auto_annotator.types import Faces, Image
+from auto_annotator.types import Float32Array, Image
 
 _STRIDES = (8, 16, 32)
 _SCORE, _BOX, _POINTS = 1, 4, 10
 _COLUMNS = {_SCORE: 2 * len(_STRIDES), _BOX: len(_STRIDES), _POINTS: len(_STRIDES)}
 
 
-class YuNet:
+class YuNet(DenseDetector):
     """A YuNet model with the twelve outputs of its original ONNX export (2022 and later: cls, obj, bbox, kps).
 
     Class and object score have one shape and only their product counts, so that no output has to be known by its name.
@@ -58,23 +57,12 @@ class YuNet:
         self.fixed_size = self._input.fixed_size
         self.capabilities = Capabilities(landmarks=True, batch=batched_tables(self._input, outputs))
 
-    def detect(self, canvases: Sequence[Image], *, threshold: float) -> list[Faces]:
-        """Find the faces of each canvas; see `Detector.detect`.
+    def _blob(self, canvases: Sequence[Image]) -> Float32Array:
+        return to_nchw(canvases, bgr=True)
 
-        Raises:
-            ValueError: if the canvases do not fit `stride` or `fixed_size`.
-            MemberError: if the model's answer is not that of a YuNet.
-        """
-        if not canvases:
-            return []
-        size = require_canvases(canvases, stride=self.stride, fixed=self.fixed_size)
-        blob = to_nchw(canvases, bgr=True)
-        runs = run_each(self._session, self._input.name, blob, together=self.capabilities.batch)
-        return [self._decode(outputs, size, threshold) for outputs in runs]
-
-    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> Faces:
+    def _decode(self, outputs: Sequence[Array], size: tuple[int, int], threshold: float) -> list[Candidates]:
         levels = tables(outputs, _COLUMNS)
-        parts = []
+        parts: list[Candidates] = []
         for i, stride in enumerate(_STRIDES):
             corners = grid_centers(*size, stride)
             first, second = levels[_SCORE][2 * i], levels[_SCORE][2 * i + 1]
@@ -87,4 +75,4 @@ class YuNet:
             half = np.exp(box[:, 2:]) * np.float32(stride / 2)
             points = corner[:, None] + levels[_POINTS][i][rows].reshape(-1, 5, 2) * np.float32(stride)
             parts.append((np.concatenate([center - half, center + half], axis=1), scores[rows], points))
-        return suppressed(parts, self._nms_iou)
+        return parts
