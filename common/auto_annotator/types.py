@@ -198,3 +198,144 @@ class Detection:
     def review(self) -> tuple[bool, ...]:
         """For each face: should a person look at it."""
         return tuple(bool(r) for r in self.reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Descriptors:
+    """One vector per face whose inner product with another says how alike the two are.
+
+    Attributes:
+        vectors: (n, d) float32 rows of unit length; a row of zeros = no descriptor (its `failures` entry says why).
+        quality: (n,) float32, 0..1: how far the face can be trusted for identity; 0 where there is no descriptor.
+        failures: for each face an empty text, or the short stable code of why it has no descriptor.
+        notes: for each face codes of what a person should know (`review.REASONS`); empty = nothing.
+        model_set: name of the ensemble of recognisers.
+        model_hash: short hex of all that the vectors depend on (weights, crops, fusion); vectors of two hashes never compare.
+    """
+
+    vectors: Float32Array
+    quality: Float32Array
+    failures: tuple[str, ...]
+    notes: tuple[tuple[str, ...], ...]
+    model_set: str
+    model_hash: str
+
+    def __post_init__(self) -> None:
+        n = len(self.vectors)
+        if np.ndim(self.vectors) != 2:
+            raise ValueError(f"vectors: got shape {np.shape(self.vectors)}, expected (n, d)")
+        object.__setattr__(self, "vectors", _column(self.vectors, np.shape(self.vectors), "vectors"))
+        object.__setattr__(self, "quality", _column(self.quality, (n,), "quality"))
+        if not len(self.failures) == len(self.notes) == n:
+            raise ValueError(f"rows differ: {n} vectors, {len(self.failures)} failures, {len(self.notes)} notes")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: the face has a descriptor."""
+        return np.array([not f for f in self.failures], dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Constraints:
+    """What is known about faces beside their vectors. Rows are numbers of faces, 0..n-1.
+
+    Attributes:
+        must: (m, 2) int64 pairs that a person said are one person: hard.
+        cannot: (c, 2) int64 pairs that a person said are two people: hard.
+        never: (x,) int64 rows that are never clustered (`none` in CVAT).
+        images: (n,) int64 number of the picture of each face, -1 = unknown; None = none known. Two faces of one picture are
+            two people unless the evidence is overwhelming (mirrors, pictures in pictures): soft.
+        tracks: (n,) int64 number of the track of each face, -1 = none; None = none. One track is one person: hard.
+    """
+
+    must: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    cannot: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    never: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    images: npt.NDArray[np.int64] | None = None
+    tracks: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        for name, shape in (("must", (-1, 2)), ("cannot", (-1, 2)), ("never", (-1,))):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64).reshape(shape))
+        for name in ("images", "tracks"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.asarray(value, np.int64).reshape(-1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeSuggestion:
+    """Two clusters that may be one person; a person decides.
+
+    Attributes:
+        first, second: their labels, the larger cluster first.
+        score: cosine of their centroids.
+        reason: `look_alike` (close, but not close enough to merge), `same_picture` (close enough, but they meet in pictures).
+    """
+
+    first: int
+    second: int
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Human words that contradict each other. Must-links win over same-image doubts, cannot-links over must-links.
+
+    Attributes:
+        kind: `must_across_cannot` (a chain of must-links joins two faces that must not be together), `track_across_cannot`,
+            `never_in_must` (a face that is never to be clustered has a must-link).
+        rows: the faces, first the two that contradict, then the chain between them.
+    """
+
+    kind: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clusters:
+    """Who is who among n faces, and how sure.
+
+    Attributes:
+        labels: (n,) int32, 0..k-1 without gaps, -1 = nobody (unknown, or never to be clustered). A person seen once has a label too.
+        confidence: (n,) float32, 0..1: how much better the face fits its own cluster than the next one; 0 for -1.
+        purity: (k,) float32, 0..1: estimated share of the cluster that is its main person.
+        nearest: (n,) int32: label of the next-best cluster (for a face of label -1: the best), -1 = none near.
+        nearest_score: (n,) float32: cosine to the centroid of `nearest`, 0 where there is none.
+        suggestions: merges for a person to decide, best first.
+        doubtful: rows that a person should look at, most doubtful first.
+        conflicts: human words that contradict each other.
+        threshold: cosine from which two faces are more likely one person than two.
+        warnings: sentences about the data as a whole.
+    """
+
+    labels: npt.NDArray[np.int32]
+    confidence: Float32Array
+    purity: Float32Array
+    nearest: npt.NDArray[np.int32]
+    nearest_score: Float32Array
+    suggestions: tuple[MergeSuggestion, ...] = ()
+    doubtful: tuple[int, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    threshold: float = float("nan")
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        object.__setattr__(self, "labels", np.asarray(self.labels, np.int32))
+        object.__setattr__(self, "confidence", _column(self.confidence, (n,), "confidence"))
+        object.__setattr__(self, "purity", _column(self.purity, (self.count,), "purity"))
+        object.__setattr__(self, "nearest", np.asarray(self.nearest, np.int32).reshape(n))
+        object.__setattr__(self, "nearest_score", _column(self.nearest_score, (n,), "nearest_score"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def count(self) -> int:
+        """How many clusters there are."""
+        return int(self.labels.max(initial=-1)) + 1

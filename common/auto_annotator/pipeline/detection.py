@@ -1,4 +1,4 @@
-"""The product's callables: an image in, an answer with its disagreement out. Built once from settings, used for many pictures."""
+"""Faces of a picture: an image in, faces with their disagreement out. Built once from settings, used for many pictures."""
 
 from __future__ import annotations
 

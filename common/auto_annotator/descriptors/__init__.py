@@ -1,0 +1,1 @@
+"""Recognisers: one file per family, each turns aligned crops into vectors."""

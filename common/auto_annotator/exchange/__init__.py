@@ -1,0 +1,1 @@
+"""Files and texts that carry descriptors and clusters between commands, functions and people."""
