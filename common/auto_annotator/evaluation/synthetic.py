@@ -2,7 +2,8 @@
 
 A face is x = normalise(common + mean(person) + kind(person, mode) + noise(quality) + drift(quality)) in 512 dimensions.
 The spectrum falls by a power law, so that two strangers have a cosine of 0.01 +- 0.1 with wide tails as with a small recogniser
-on LFW, and two faces of a person 0.67 +- 0.12. Look-alikes, twins, bad faces that all look the same, junk, people who meet in pictures.
+on LFW, and two faces of a person 0.67 +- 0.12. There are look-alikes, twins, bad faces that all look the same, junk, and people
+who meet in pictures.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def generate(
 def _storage(file: Path | None, faces: int, dtype: npt.DTypeLike) -> npt.NDArray[np.floating]:
     if file is None:
         return np.empty((faces, DIMENSION), dtype)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(faces, DIMENSION))
+    return np.asanyarray(np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(faces, DIMENSION)))
 
 
 def spectrum() -> npt.NDArray[np.float32]:
@@ -228,5 +229,5 @@ def _junk(
     return done[0], done[1] if len(done) > 1 else None
 
 
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _unit(rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
