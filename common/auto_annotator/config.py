@@ -254,18 +254,26 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=200_000_000, ge=1)
     budget_seconds: float = Field(default=60.0, gt=0, description="views are dropped to keep one picture within it")
     max_faces: int = Field(default=10_000, ge=1, description="of one member in one view; more are garbage")
+    max_request_faces: int = Field(default=1000, ge=1, description="faces that one request to face-descriptor describes")
+    max_cluster_faces: int = Field(default=200_000, ge=1, description="faces that one request to face-clustering may hold")
+    shared_dir: Path | None = Field(default=None, description="folder from which face-clustering may read descriptor files")
+    tracks: int = Field(default=10_000, ge=1, description="people that face-tracker remembers at once; the least used one goes first")
+    track_minutes: float = Field(default=480.0, gt=0, description="how long face-tracker remembers a person that nobody asks for")
+    on_lost: Literal["null", "keep"] = Field(
+        default="null", description="face-tracker answers null for a person that it lost, or keeps the last box"
+    )
     on_error: Literal["tag", "fail"] = Field(
         default="tag", description="a served function answers a failure with a face_error tag, or with 500 so that the run stops"
     )
 
-    @field_validator("models")
+    @field_validator("models", "shared_dir")
     @classmethod
-    def _home(cls, models: Path) -> Path:
+    def _home(cls, folder: Path | None) -> Path | None:
         """`~` is the user's home, as in a shell, which expands it neither in a variable's quotes nor after `name=str:`."""
         try:
-            return models.expanduser()
+            return None if folder is None else folder.expanduser()
         except RuntimeError as error:
-            raise ValueError(f"got {str(models)!r}: {error}") from error
+            raise ValueError(f"got {str(folder)!r}: {error}") from error
 
 
 def load_settings(**overrides: Any) -> Settings:
