@@ -1,1 +1,1 @@
-"""From published training checkpoints to ONNX files that the detectors read; run once, never while pictures are annotated."""
+"""From published training checkpoints to ONNX files; run once, at pull or by hand, never while pictures are annotated."""

@@ -1,13 +1,14 @@
-"""Conversions of a downloaded model, done once at pull: float weights instead of block-quantised ones, free input sizes."""
+"""Conversions of a downloaded model, done once at pull: ONNX out of other formats, float weights, free input sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from auto_annotator.converters import dlib_resnet
 from auto_annotator.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -121,27 +122,39 @@ def dynamic_shape(model: onnx.ModelProto) -> None:
     del graph.value_info[:]
 
 
+def _read_onnx(content: bytes) -> onnx.ModelProto:
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    onnx.checker.check_model(model)
+    return model
+
+
 CONVERSIONS: Mapping[str, Callable[[Any], None]] = {"dequantise": dequantise, "dynamic_shape": dynamic_shape}
+READERS: Mapping[str, Callable[[bytes], Any]] = {"dlib_resnet": dlib_resnet.read}
+"""First steps that make the ONNX model out of a file of another format."""
 
 
-def convert(content: bytes, steps: Iterable[str]) -> bytes:
-    """The converted form of an ONNX file; equal input gives equal bytes.
+def convert(content: bytes, steps: Sequence[str]) -> bytes:
+    """The converted form of a model file; equal input gives equal bytes.
 
     Args:
         content: the downloaded file, its hash already checked.
-        steps: names in `CONVERSIONS`, applied in order.
+        steps: names in `CONVERSIONS`, applied in order; the first may be one in `READERS`, else the file is ONNX.
 
     Raises:
-        WeightsError: if the file is not a valid ONNX model before or after.
+        WeightsError: if the file is not a valid model of its format, before or after.
     """
     import onnx
 
+    other_format = bool(steps) and steps[0] in READERS
     try:
-        model = onnx.load_model_from_string(content)
-        onnx.checker.check_model(model)
-        for step in steps:
+        model = READERS[steps[0]](content) if other_format else _read_onnx(content)
+        for step in steps[1:] if other_format else steps:
             CONVERSIONS[step](model)
         onnx.checker.check_model(model)
+    except WeightsError as error:
+        raise WeightsError(f"conversion {', '.join(steps)}: {error}") from error
     except Exception as error:
         raise WeightsError(
             f"conversion {', '.join(steps)}: not a valid ONNX model ({type(error).__name__}); expected the file the registry names"
