@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TextIO
+
+from auto_annotator.exchange.files import replacing
+
+__all__ = ["printable", "replacing"]
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\u007e\u0085\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 
@@ -17,22 +17,3 @@ def printable(text: str) -> str:
     These are control characters, lone surrogates (file names that are not valid UTF-8 have them) and noncharacters.
     """
     return _FORBIDDEN.sub("\ufffd", text)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file that takes the place of `path` only when the block ends without an error.
-
-    Args:
-        path: the file to write; its folder must exist.
-
-    Raises:
-        OSError: if it cannot be written; an older file at `path` is then still whole.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
