@@ -1,7 +1,7 @@
-"""Square crops of a picture through a similarity transform, without aliasing when they shrink it.
+"""Crops of a picture through a similarity transform, without aliasing when they shrink it.
 
 Every transform here is a (2, 3) float64 matrix between *continuous* coordinates (see `geometry`): the crop covers 0..size on
-both axes. OpenCV counts from pixel centres; the half pixels are added and taken away in `Pyramid.crop` and nowhere else.
+each axis. OpenCV counts from pixel centres; the half pixels are added and taken away in `Pyramid.crop` and nowhere else.
 """
 
 from __future__ import annotations
@@ -84,40 +84,42 @@ class Pyramid:
             self._levels.append(np.asarray(half, np.uint8))
         return self._levels[min(wanted, len(self._levels) - 1)]
 
-    def crop(self, matrix: Matrix, size: int, *, replicate: bool = False) -> Image | None:
+    def crop(self, matrix: Matrix, size: int | tuple[int, int], *, replicate: bool = False) -> Image | None:
         """The crop that a similarity transform from picture to crop describes.
 
         Args:
             matrix: (2, 3) float64, picture -> crop.
-            size: side of the crop in pixels.
+            size: side of a square crop in pixels, or its (width, height).
             replicate: what lies outside the picture repeats its border instead of being black.
 
         Returns:
-            RGB (size, size, 3) uint8, or None where no pixel of the picture lies in the crop or the matrix is not usable.
+            RGB (height, width, 3) uint8, or None where no pixel of the picture lies in the crop or the matrix is not usable.
         """
         import cv2
 
         scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))) if np.isfinite(matrix).all() else 0.0
         if not 0 < scale < np.inf:
             return None
+        shape = (size, size) if isinstance(size, int) else size
         level = self._level(scale)
         rows, columns = level.shape[:2]
         ratio = np.array([columns / self._levels[0].shape[1], rows / self._levels[0].shape[0]])
         to_crop = matrix.copy()
         to_crop[:, :2] /= ratio
-        window = _window(inverse(to_crop), size, columns, rows)
+        window = _window(inverse(to_crop), shape, columns, rows)
         if window is None:
             return None
         x1, y1, x2, y2 = window
         to_crop[:, 2] += to_crop[:, :2] @ (x1 + 0.5, y1 + 0.5) - 0.5
         border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
         pixels = level[y1:y2, x1:x2]  # only what is needed: OpenCV's warps stop at 32,767 pixels a side
-        return np.asarray(cv2.warpAffine(pixels, to_crop, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+        return np.asarray(cv2.warpAffine(pixels, to_crop, shape, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
-def _window(to_level: Matrix, size: int, columns: int, rows: int) -> tuple[int, int, int, int] | None:
+def _window(to_level: Matrix, shape: tuple[int, int], columns: int, rows: int) -> tuple[int, int, int, int] | None:
     """x1 y1 x2 y2 of the pixels that a crop touches, None if there are none."""
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ to_level[:, :2].T + to_level[:, 2]
+    width, height = shape
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ to_level[:, :2].T + to_level[:, 2]
     limit = np.array([columns, rows])
     low, high = corners.min(axis=0), corners.max(axis=0)
     if (high <= 0).any() or (low >= limit).any():

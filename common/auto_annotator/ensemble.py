@@ -244,7 +244,7 @@ def build_ensemble(settings: Settings) -> Ensemble:
         return session
 
     def build(part: PartConfig) -> Any:
-        return _build(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
+        return build_part(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
 
     curves, final = load_calibration(settings.ensemble, config)
     detectors = [build(m) for m in config.members]
@@ -273,7 +273,13 @@ def require_licences(config: EnsembleConfig) -> None:
         )
 
 
-def _build(part: PartConfig, folder: Path, open_session: Callable[[Path], Session], *, beside: Path) -> Any:
+def build_part(part: PartConfig, folder: Path, open_session: Callable[[Path], Session], *, beside: Path) -> Any:
+    """The object that an entry of an ensemble file names, with its weights located.
+
+    Raises:
+        ConfigError: if the class is not there, or does not take the options or the number of weights.
+        WeightsError: if a weight file is missing or has another hash.
+    """
     context = MemberContext(weights=tuple(locate(name, folder) for name in part.weights), open_session=open_session)
     factory = import_object(part.use, beside=beside)
     try:

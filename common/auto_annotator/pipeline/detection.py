@@ -171,7 +171,7 @@ class FaceDetection:
         try:
             faces = member.look(image, plan, max_faces=self.settings.max_faces, stop=lambda: run.stops(member.name, plan))
         except Exception as error:
-            problem = _problem(member.name, error)
+            problem = problem_of(member.name, error)
             log.warning("member %s left out for this picture: %s (%s)", member.name, problem.reason, problem.detail)
             return problem
         finally:
@@ -231,7 +231,7 @@ class FaceDetection:
                     raise MemberError(f"points of shape {answer.shape} for {len(rows)} faces")
                 points[rows] = answer
             except Exception as error:
-                run.problems[name] = _problem(name, error)
+                run.problems[name] = problem_of(name, error)
                 points[:] = np.nan
                 break
         return points
@@ -273,7 +273,7 @@ def _beside_tiles(member: Member, plan: Plan, faces: Faces) -> tuple[Faces, Sour
     return faces.select(heard), replace(source, min_side=sure)
 
 
-def _problem(member: str, error: Exception) -> Problem:
+def problem_of(member: str, error: Exception) -> Problem:
     """What happened, without any text that a third-party library may have filled with data of the picture."""
     text = str(error).lower()
     if isinstance(error, MemberError):

@@ -17,7 +17,7 @@ from auto_annotator.weights.registry import (
     parse_registry,
     registry,
 )
-from auto_annotator.weights.store import WeightStatus, locate, verify
+from auto_annotator.weights.store import WeightStatus, identity_of, locate, verify
 
 __all__ = [
     "Client",
@@ -29,6 +29,7 @@ __all__ = [
     "WeightStatus",
     "expand",
     "find",
+    "identity_of",
     "is_path",
     "locate",
     "parse_registry",

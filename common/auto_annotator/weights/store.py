@@ -151,6 +151,20 @@ def locate(name: str, folder: Path, *, rows: Mapping[str, Weight] | None = None)
     return checked_path(find(name, rows), folder)
 
 
+def identity_of(name: str, folder: Path, *, rows: Mapping[str, Weight] | None = None) -> str:
+    """What tells the content of a weight from any other, equal on every machine: the hash at its source and what was made of it.
+
+    A file whose source states no hash is hashed as it is here.
+
+    Raises:
+        WeightsError: if the name is unknown, or such a file is missing.
+    """
+    weight = find(name, rows)
+    if weight.sha256 is not None:
+        return "+".join((weight.sha256, *weight.convert))
+    return sha256_of(checked_path(weight, folder))
+
+
 def is_ready(weight: Weight, folder: Path) -> bool:
     """Whether the stored file is what the registry promises."""
     try:
