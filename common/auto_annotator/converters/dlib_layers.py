@@ -123,12 +123,12 @@ def parse(content: bytes, expected: Sequence[Layer] | None = None) -> Network:
 
 def _input(reader: Reader) -> npt.NDArray[np.float32]:
     reader.tag("input_rgb_image_sized")
-    mean = np.array([reader.number() for _ in range(3)], np.float32)
+    mean = [reader.number() for _ in range(3)]
     reader.expect(SIDE, "rows of the input")
     reader.expect(SIDE, "columns of the input")
-    if not ((mean >= 0) & (mean < PIXEL_SCALE)).all():
+    if not all(0 <= value < PIXEL_SCALE for value in mean):
         raise reader.refuse("a mean colour outside 0..255", "the mean of red, green and blue")
-    return mean
+    return np.array(mean, np.float32)
 
 
 def _details(reader: Reader, layer: Layer, channels: int) -> tuple[npt.NDArray[np.float32], ...]:
