@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from auto_annotator.commands.options import add_settings_options, settings_of
-from auto_annotator.serving.dashboard import FUNCTIONS
+from auto_annotator.serving.dashboard import FUNCTIONS, functions_for
 from auto_annotator.serving.server import Gateway, direct_ports
 
 PORT = 8070
@@ -23,6 +23,8 @@ _NO_AUTHENTICATION = """\
 warning: listening on {host}, which other machines may reach. The protocol has no authentication and no encryption:
   whoever reaches the port can use the functions. Let a firewall or a reverse proxy (docs/gateway.md) decide who does.
 """
+
+_NO_DESCRIPTORS = "not served, because the ensemble has no descriptors: {functions}\n"
 
 _READY = """\
 ready: {functions}
@@ -63,11 +65,14 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     # One line per request is what an operator wants to see of a service; --verbose adds what the libraries say.
     logging.getLogger("auto_annotator.serving").setLevel(logging.INFO)
-    direct = direct_ports(FUNCTIONS, args.direct_port)
-    gateway = Gateway(FUNCTIONS, settings, host=args.host, port=args.port, direct=direct)
+    functions = functions_for(settings)
+    direct = direct_ports(functions, args.direct_port)
+    gateway = Gateway(functions, settings, host=args.host, port=args.port, direct=direct)
     if not gateway.loopback:
         sys.stderr.write(_NO_AUTHENTICATION.format(host=gateway.host))
     sys.stderr.write(f"listening on {_url(gateway.host, gateway.port)}, loading ensemble {settings.ensemble}\n")
+    if left_out := [f.name for f in FUNCTIONS if f not in functions]:
+        sys.stderr.write(_NO_DESCRIPTORS.format(functions=", ".join(left_out)))
     asyncio.run(_serve(gateway))
     sys.stderr.write("stopped\n")
     return 0

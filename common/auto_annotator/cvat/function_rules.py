@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from auto_annotator.config import Settings
-from auto_annotator.cvat.label_rules import spec_problems
+from auto_annotator.cvat.annotation_rules import Problem, annotation_problems, is_service, project_problems
 
 KEYS: dict[str, frozenset[str]] = {
     "": frozenset({"apiVersion", "kind", "metadata", "spec"}),
@@ -27,9 +27,6 @@ KEYS: dict[str, frozenset[str]] = {
 
 TRIGGER_KEYS = frozenset({"kind", "name", "numWorkers", "workerAvailabilityTimeoutMilliseconds", "attributes"})
 TRIGGER_ATTRIBUTES = frozenset({"maxRequestBodySize", "port"})
-ANNOTATIONS = frozenset({"name", "type", "spec", "version", "framework", "help_message", "animated_gif"})
-INTERACTOR_ANNOTATIONS = frozenset({"min_pos_points", "min_neg_points", "startswith_box", "startswith_box_optional"})
-FUNCTION_TYPES = frozenset({"detector", "interactor", "reid", "tracker"})
 RESERVED_FILES = frozenset({"whl", "wrapper_common.py", "_nuclio_wrapper.py"})
 """Names that Nuclio itself puts into /opt/nuclio beside the handler."""
 
@@ -52,9 +49,6 @@ _QUALIFIED = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HANDLER = re.compile(r"(?P<module>\w+):(?P<function>\w+)")
 _FROM = re.compile(r"^FROM\s+(?:--platform=\S+\s+)?(?:\S+/)?python:(\d+\.\d+)", re.MULTILINE)
 
-Problem = tuple[str, str]
-"""Rule and message."""
-
 
 def at(data: object, path: str) -> Any:
     """The value at a dotted path of nested mappings, None where a step is missing."""
@@ -76,7 +70,9 @@ def file_problems(path: Path, data: object, deploy: Path) -> Iterator[Problem]:
     """
     yield from _key_problems(data)
     yield from _identity_problems(data)
-    yield from _annotation_problems(at(data, "metadata.annotations"))
+    labels = at(data, "metadata.labels")
+    yield from project_problems(labels)
+    yield from annotation_problems(at(data, "metadata.annotations"), service=is_service(labels))
     yield from _handler_problems(path, data)
     yield from _image_problems(data, deploy)
     yield from _time_problems(data)
@@ -105,29 +101,6 @@ def _identity_problems(data: object) -> Iterator[Problem]:
     description = at(data, "spec.description")
     if not isinstance(description, str) or not description.strip():
         yield "description", "spec.description is missing; CVAT then cannot list any function"
-
-
-def _annotation_problems(annotations: object) -> Iterator[Problem]:
-    if not isinstance(annotations, dict):
-        yield "annotation", "metadata.annotations is missing; CVAT then cannot list any function"
-        return
-    kind = annotations.get("type")
-    if kind not in FUNCTION_TYPES:
-        yield "type", f"type is {kind!r}, expected one of {', '.join(sorted(FUNCTION_TYPES))}"
-    allowed = ANNOTATIONS | {"interactor": INTERACTOR_ANNOTATIONS, "tracker": {"supported_shape_types"}}.get(str(kind), set())
-    for key, value in annotations.items():
-        if key not in allowed:
-            yield "annotation", f"{key}: CVAT does not read this annotation of a {kind}"
-        elif not isinstance(value, str) or not value.strip():
-            yield "annotation", f"{key}: got {type(value).__name__}, expected text in quotes"
-        elif key.startswith("startswith") and value != "true":
-            yield "annotation", f"{key}: CVAT takes any text for true; leave the key out"
-    if not re.fullmatch(r"\d+", str(annotations.get("version", "1"))):
-        yield "version", f"version is {annotations['version']!r}, expected a whole number"
-    if kind == "detector" and "spec" not in annotations:
-        yield "label", "a detector without spec offers no labels"
-    if "spec" in annotations:
-        yield from (("label", problem) for problem in spec_problems(str(annotations["spec"])))
 
 
 def _handler_problems(path: Path, data: object) -> Iterator[Problem]:

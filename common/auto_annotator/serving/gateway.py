@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from auto_annotator.config import Settings
 from auto_annotator.cvat.failures import failure_place
 from auto_annotator.errors import ConfigError
 from auto_annotator.serving.dashboard import Function, Handler
 from auto_annotator.serving.limits import BodyTooLarge, Busy, Limits, Overdue, Worker, read_body
-from auto_annotator.serving.requests import CONTENT_TYPE, Reply
+from auto_annotator.serving.models import Models
+from auto_annotator.serving.replies import CONTENT_TYPE, Reply
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -66,13 +66,13 @@ class ServedFunction:
         """Let go the requests that wait for models that will not be loaded."""
         self._worker.release()
 
-    async def load(self, settings: Settings) -> None:
+    async def load(self, models: Models) -> None:
         """Load and warm up in the worker's thread; requests that come meanwhile wait for it.
 
         Raises:
             AutoAnnotatorError: if settings, weights or the device are wrong.
         """
-        self._handler = await self._worker.load(partial(self.function.load, settings))
+        self._handler = await self._worker.load(partial(self.function.load, models))
 
     def close(self) -> None:
         """Let the worker's thread end."""
@@ -117,7 +117,8 @@ class ServedFunction:
             size = len(body)
             return await self._worker.run(partial(self._handle, body)), size
         except BodyTooLarge:
-            return _refusal(400, "body too large", f"body: larger than the limit of {limits.body_bytes} bytes"), size
+            advice = f"; {self.function.too_large}" if self.function.too_large else ""
+            return _refusal(400, "body too large", f"body: larger than the limit of {limits.body_bytes} bytes{advice}"), size
         except Busy:
             return _no_worker("no free worker"), size
         except Overdue:

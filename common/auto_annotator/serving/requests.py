@@ -9,22 +9,16 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from auto_annotator.config import Settings
 from auto_annotator.cvat import shapes
-from auto_annotator.cvat.failures import failure_place, failure_reason
-from auto_annotator.errors import AutoAnnotatorError, ImageError
+from auto_annotator.cvat.failures import failure_reason
+from auto_annotator.errors import ImageError
 from auto_annotator.imageio import decode_base64
+from auto_annotator.serving.replies import Reply, RequestError, failed, json_object, milliseconds, refused
 from auto_annotator.types import Detection, Image
-
-CONTENT_TYPE = "application/json"
-
-
-class RequestError(AutoAnnotatorError):
-    """A body that is not a detector request; the message is for the caller and repeats nothing of the body."""
 
 
 class Pipeline(Protocol):
@@ -46,26 +40,6 @@ class Request:
     threshold: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What goes back, and what may be logged about it.
-
-    Attributes:
-        status: HTTP status code.
-        body: JSON text.
-        level: log level: `info`, `warn` (the picture or the request is bad) or `error` (we are).
-        event: what happened, a constant line.
-        fields: counts, sizes, times, reason codes; never anything of the picture or of the request's text.
-    """
-
-    status: int
-    body: str
-    level: Literal["info", "warn", "error"]
-    event: str
-    fields: Mapping[str, Any]
-    content_type: str = CONTENT_TYPE
-
-
 def handle_body(body: object, pipeline: Pipeline, settings: Settings) -> Reply:
     """Answer one request; whatever is in it and whatever goes wrong, there is a reply.
 
@@ -82,11 +56,10 @@ def handle_body(body: object, pipeline: Pipeline, settings: Settings) -> Reply:
         request = parse_body(body)
         return _answer(request, pipeline, settings, start)
     except RequestError as error:
-        text = json.dumps({"error": str(error)})
-        return Reply(status=400, body=text, level="warn", event="request refused", fields={"why": str(error)})
+        return refused(error)
     except ImageError as error:
         text = json.dumps(shapes.error_reply(error.reason))
-        fields = {"reason": error.reason, "milliseconds": _milliseconds(start)}
+        fields = {"reason": error.reason, "milliseconds": milliseconds(start)}
         return Reply(status=200, body=text, level="warn", event="picture refused", fields=fields)
     except Exception as error:
         return _failure(error, settings, start)
@@ -98,20 +71,21 @@ def parse_body(body: object) -> Request:
     Raises:
         RequestError: if the body is not a JSON object with an image, or the threshold is no number of 0..1.
     """
-    if isinstance(body, memoryview):
-        body = bytes(body)
-    if isinstance(body, str | bytes | bytearray):
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8; RecursionError: nested without end
-            raise RequestError("body: got text that is not JSON; send an object with an `image` key (base64)") from None
-    if not isinstance(body, dict):
-        raise RequestError(f"body: got {type(body).__name__}, expected a JSON object with an `image` key (base64)")
-    image = body.get("image")
+    given = json_object(body, "a JSON object with an `image` key (base64)")
+    return Request(image=parse_image(given), threshold=parse_threshold(given.get("threshold")))
+
+
+def parse_image(given: dict[str, Any]) -> str:
+    """The base64 text of the `image` key.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    image = given.get("image")
     if not isinstance(image, str):
-        got = type(image).__name__ if "image" in body else "no such key"
+        got = type(image).__name__ if "image" in given else "no such key"
         raise RequestError(f"image: got {got}, expected the bytes of a picture file as base64 text")
-    return Request(image=image, threshold=parse_threshold(body.get("threshold")))
+    return image
 
 
 def parse_threshold(value: object) -> float | None:
@@ -147,7 +121,7 @@ def _answer(request: Request, pipeline: Pipeline, settings: Settings, start: flo
         "width": detection.width,
         "height": detection.height,
         "decode_milliseconds": round((decoded - start) * 1000),
-        "milliseconds": _milliseconds(start),
+        "milliseconds": milliseconds(start),
         "device": pipeline.device,
         "problems": [f"{p.member}:{p.reason}" for p in detection.problems],
     }
@@ -155,14 +129,7 @@ def _answer(request: Request, pipeline: Pipeline, settings: Settings, start: flo
 
 
 def _failure(error: Exception, settings: Settings, start: float) -> Reply:
-    """Our own fault: type and place go to the log, because the message of a foreign error may hold anything."""
-    reason = failure_reason(error)
-    fields = {"reason": reason, "kind": type(error).__name__, "where": failure_place(error), "milliseconds": _milliseconds(start)}
+    reply = failed(error, "detection", start)
     if settings.on_error == "fail":
-        text = json.dumps({"error": f"detection failed ({reason}); the function's log has the place"})
-        return Reply(status=500, body=text, level="error", event="detection failed", fields=fields)
-    return Reply(status=200, body=json.dumps(shapes.error_reply(reason)), level="error", event="detection failed", fields=fields)
-
-
-def _milliseconds(start: float) -> int:
-    return round((time.perf_counter() - start) * 1000)
+        return reply
+    return replace(reply, status=200, body=json.dumps(shapes.error_reply(failure_reason(error))))

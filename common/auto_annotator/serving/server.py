@@ -16,6 +16,7 @@ from auto_annotator.errors import ConfigError
 from auto_annotator.serving.dashboard import Function
 from auto_annotator.serving.gateway import ServedFunction, dashboard_app, direct_app, require_extra
 from auto_annotator.serving.limits import Limits
+from auto_annotator.serving.models import Models
 
 KEEP_ALIVE_SECONDS = 75
 """An idle connection lives longer than a client's pool keeps it, or the client meets a closed one now and then."""
@@ -124,13 +125,14 @@ class Gateway:
         Raises:
             AutoAnnotatorError: if a function cannot be loaded; nothing serves any more.
         """
+        models = Models(self._settings)  # one copy of each, whichever functions need it
         for one in self.served:  # before the first request can come: the models are loaded one after the other
             await one.reserve()
         servers = [(_server(app, self._limits), door) for door, app in self._doors]
         running = [asyncio.create_task(server.serve(sockets=[door])) for server, door in servers]
         try:
             for one in self.served:
-                await one.load(self._settings)
+                await one.load(models)
             if not stop.is_set():
                 on_ready()
             await stop.wait()

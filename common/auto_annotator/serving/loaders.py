@@ -1,0 +1,63 @@
+"""How each function is put together from the models of its process."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from auto_annotator.serving.clustering import Clustering, FaceClusters
+from auto_annotator.serving.descriptor import FaceDescriptor
+from auto_annotator.serving.models import Models, Service
+from auto_annotator.serving.requests import handle_body
+from auto_annotator.serving.track_memory import TrackMemory
+from auto_annotator.serving.tracker import FaceTracker
+from auto_annotator.serving.tracking import FaceTracking
+
+MINUTE = 60.0
+
+
+def load_face_detection(models: Models) -> Service:
+    """The ensemble of the settings, warmed up.
+
+    Raises:
+        AutoAnnotatorError: if settings, weights or the device are wrong.
+    """
+    answer = partial(handle_body, pipeline=models.detection, settings=models.settings)
+    return Service(answer=answer, facts=models.facts() | {"on_error": models.settings.on_error})
+
+
+def load_face_descriptor(models: Models) -> Service:
+    """Detection and description.
+
+    Raises:
+        AutoAnnotatorError: if settings, weights or the device are wrong, or the ensemble has no descriptors.
+    """
+    answer = FaceDescriptor(detection=models.detection, description=models.description, settings=models.settings)
+    return Service(answer=answer, facts=models.facts(described=True))
+
+
+def load_face_tracker(models: Models) -> Service:
+    """Detection, description and an empty memory.
+
+    Raises:
+        AutoAnnotatorError: if settings, weights or the device are wrong, or the ensemble has no descriptors.
+    """
+    settings = models.settings
+    memory = TrackMemory(settings.tracks, settings.track_minutes * MINUTE)
+    tracking = FaceTracking(models.detection, models.description, memory)
+    facts = models.facts(described=True) | {"on_lost": settings.on_lost, "on_error": settings.on_error}
+    return Service(answer=FaceTracker(tracking=tracking, settings=settings), facts=facts)
+
+
+def load_face_clustering(models: Models) -> Service:
+    """The engine, which needs no weights; a first small run compiles it."""
+    from auto_annotator.clustering.settings import ClusteringSettings
+    from auto_annotator.pipeline import FaceClustering
+
+    def engine(method: str) -> Clustering:
+        return FaceClustering(ClusteringSettings(method=method))
+
+    engine("potts")(np.eye(8, 16, dtype=np.float32), quality=None, constraints=None, previous=None, threshold=None)
+    facts = {"most_faces": models.settings.max_cluster_faces, "shared_folder": models.settings.shared_dir is not None}
+    return Service(answer=FaceClusters(clustering=engine, settings=models.settings), facts=facts)
