@@ -127,7 +127,7 @@ def detect_pictures(
             if detect is not None:
                 _loop(todo, detect, write, summary, threshold, settings.max_pixels)
     except KeyboardInterrupt:
-        if _is_stream(output):
+        if is_stream(output):
             raise
         text = f"interrupted: {summary.pictures} of {len(pictures)} pictures are in {output}"
         raise KeyboardInterrupt(f"{text}; the same command with --resume (without --overwrite) goes on") from None
@@ -139,7 +139,7 @@ def _loop(
 ) -> None:
     bar = tqdm(total=summary.pictures + len(todo), initial=summary.pictures, unit="picture", disable=None, file=sys.stderr)
     with bar, logging_redirect_tqdm():  # a warning goes above the bar, not into it
-        for picture, image in _decoded(todo, limit):
+        for picture, image in decoded(todo, limit):
             record = _record(picture, image, detect, threshold)
             write(record)
             summary.add(record)
@@ -154,10 +154,10 @@ def _record(picture: Picture, image: Image | Exception, detect: Detect, threshol
             raise image
         return from_detection(picture.name, detect(image, threshold=threshold))
     except Exception as error:
-        return from_error(picture.name, _told(error))
+        return from_error(picture.name, told(error))
 
 
-def _told(error: Exception) -> ImageError:
+def told(error: Exception) -> ImageError:
     """What the record says of an error: our own message as it is, of a foreign one, which may hold anything, type and place."""
     if isinstance(error, ImageError):
         return error
@@ -165,7 +165,7 @@ def _told(error: Exception) -> ImageError:
     return ImageError(failure_reason(error), str(error) if own else f"{type(error).__name__} at {failure_place(error)}")
 
 
-def _decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Picture, Image | Exception]]:
+def decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Picture, Image | Exception]]:
     """Pictures with their pixels, the next one decoded while the models work on this one."""
 
     def load(picture: Picture) -> Image | Exception:
@@ -186,7 +186,7 @@ def _decoded(pictures: Sequence[Picture], max_pixels: int) -> Iterator[tuple[Pic
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _is_stream(output: Path) -> bool:
+def is_stream(output: Path) -> bool:
     """Standard output, a pipe or a device: nothing to go on with, and no place for a note beside it."""
     return output == STDOUT or (output.exists() and not output.is_file() and not output.is_dir())
 
@@ -213,7 +213,7 @@ def _note(output: Path) -> Path:
 
 def _begin(output: Path, made_by: dict[str, object], exports: Sequence[Path]) -> None:
     """Note how the output is made; it is empty by now, so that no note ever stands beside the records of another run."""
-    if _is_stream(output):
+    if is_stream(output):
         return
     for path in exports:
         path.unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def _begin(output: Path, made_by: dict[str, object], exports: Sequence[Path]) ->
 
 def _may_append(output: Path, pictures: Sequence[Picture], made_by: dict[str, object], *, resume: bool, overwrite: bool) -> bool:
     """Whether to go on with what is there; refuses to mix runs, to lose one, or to write over a picture."""
-    if _is_stream(output):
+    if is_stream(output):
         if resume:
             raise ConfigError("--resume needs a file: --output faces.jsonl")
         return False
