@@ -19,6 +19,7 @@ CONVERTER_VERSION = 1
 
 _MAP_AXES = {0: "batch", 2: "height", 3: "width"}
 _LIST_AXES = {0: "batch", 1: "cells"}
+_BATCH_AXIS = {0: "batch"}
 
 
 def expand_blocks(values: npt.NDArray[Any], quantised_shape: tuple[int, ...], axis: int, block: int) -> npt.NDArray[Any]:
@@ -108,15 +109,24 @@ def dynamic_shape(model: onnx.ModelProto) -> None:
     Only for fully convolutional models whose heads are maps (b, c, h, w) or lists (b, cells, values). Recorded shapes of inner
     tensors are dropped: they hold for the old size only.
     """
+    _free_axes(model.graph, maps=_MAP_AXES, lists=_LIST_AXES)
+
+
+def dynamic_batch(model: onnx.ModelProto) -> None:
+    """Free the first axis of every input and output, in place: for networks that take one crop of a fixed size at a time."""
+    _free_axes(model.graph, maps=_BATCH_AXIS, lists=_BATCH_AXIS)
+
+
+def _free_axes(graph: onnx.GraphProto, *, maps: Mapping[int, str], lists: Mapping[int, str]) -> None:
+    """Give names instead of sizes to some axes of inputs and outputs: of those with four axes, and of those with others."""
     from onnx import helper
 
-    graph = model.graph
     _drop_constant_inputs(graph)
     _free_reshapes(graph)
     for value in [*graph.input, *graph.output]:
         tensor = value.type.tensor_type
         sizes: list[int | str] = [d.dim_value or d.dim_param for d in tensor.shape.dim]
-        free = _MAP_AXES if len(sizes) == 4 else _LIST_AXES
+        free = maps if len(sizes) == 4 else lists
         sizes = [f"{value.name}_{free[axis]}" if axis in free else size for axis, size in enumerate(sizes)]
         value.CopyFrom(helper.make_tensor_value_info(value.name, tensor.elem_type, sizes))
     del graph.value_info[:]
@@ -130,7 +140,11 @@ def _read_onnx(content: bytes) -> onnx.ModelProto:
     return model
 
 
-CONVERSIONS: Mapping[str, Callable[[Any], None]] = {"dequantise": dequantise, "dynamic_shape": dynamic_shape}
+CONVERSIONS: Mapping[str, Callable[[Any], None]] = {
+    "dequantise": dequantise,
+    "dynamic_batch": dynamic_batch,
+    "dynamic_shape": dynamic_shape,
+}
 READERS: Mapping[str, Callable[[bytes], Any]] = {"dlib_resnet": dlib_resnet.read}
 """First steps that make the ONNX model out of a file of another format."""
 
