@@ -1,6 +1,6 @@
 """Synthetic descriptors with known people: sets of any size that behave like real ones, for tests, benchmarks and scale.
 
-A face is x = normalise(common + mean(person) + kind(person, mode) + noise(quality) + drift(quality)) in 512 dimensions.
+A face is x = normalise(mean(person) + shift(person, mode) + noise(quality) + drift(quality)) in 512 dimensions.
 The spectrum falls by a power law, so that two strangers have a cosine of 0.01 +- 0.1 with wide tails as with a small recogniser
 on LFW, and two faces of a person 0.67 +- 0.12. There are look-alikes, twins, bad faces that all look the same, junk, and people
 who meet in pictures.
@@ -9,7 +9,7 @@ who meet in pictures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,8 +22,8 @@ DIMENSION = 512
 SPECTRUM_POWER = 0.62
 """Variance of axis j falls as j^-power; this one gives an effective dimension (sum^2 / sum of squares) of about 180."""
 
-COMMON = 0.1
-"""Length of the part that all faces share: strangers have a mean cosine of its square."""
+KINDS = 12
+"""Kinds of people (sex, age, origin) that share a direction: why strangers' cosines have a wide upper tail."""
 
 DIRECTIONS = 3
 """How many "unrecognisable" directions bad faces and junk share."""
@@ -33,13 +33,16 @@ FAMILIES_PER_BLOCK = 64
 
 JUNK_PER_BLOCK = 8192
 
+_CELEBRITIES = SyntheticSettings(size_law="normal", sizes=(68.5, 40.6), twins=0.02, label_noise=0.009, duplicates=0.018)
+_ALBUM = SyntheticSettings(size_law="pareto", sizes=(0.9, 300), twins=0.08, noise_growth=2.1, junk=0.03, photo_load=1.4)
+
 PRESETS: Mapping[str, SyntheticSettings] = MappingProxyType(
     {
-        "ms1m": SyntheticSettings(size_law="normal", sizes=(68.5, 40.6), twins=0.02, label_noise=0.01, duplicates=0.03),
-        "ms1m-hard": SyntheticSettings(size_law="normal", sizes=(68.5, 40.6), twins=0.06, label_noise=0.01, duplicates=0.03),
-        "album": SyntheticSettings(size_law="pareto", sizes=(0.9, 300), twins=0.02, junk=0.03, photo_load=0.35),
-        "album-junk": SyntheticSettings(size_law="pareto", sizes=(0.9, 300), twins=0.02, junk=0.2, photo_load=0.35),
-        "twins": SyntheticSettings(size_law="pareto", sizes=(0.9, 300), family=(2, 4), twins=1.0, junk=0.03, photo_load=0.7),
+        "ms1m": _CELEBRITIES,
+        "ms1m-hard": replace(_CELEBRITIES, twins=0.12),
+        "album": _ALBUM,
+        "album-junk": replace(_ALBUM, junk=0.2),
+        "twins": replace(_ALBUM, family=(2, 4), twins=1.0),
     }
 )
 """`ms1m`: people of the size of MS-Celeb-1M's, each face alone; `album`: a family's photos; `album-junk`: with much background;
@@ -129,7 +132,7 @@ def _storage(file: Path | None, faces: int, dtype: npt.DTypeLike) -> npt.NDArray
 def spectrum() -> npt.NDArray[np.float32]:
     """(512,) standard deviation of each axis; squares add up to 1."""
     variance = np.arange(1, DIMENSION + 1, dtype=float) ** -SPECTRUM_POWER
-    return np.sqrt(variance / variance.sum()).astype(np.float32)
+    return np.asarray(np.sqrt(variance / variance.sum()), np.float32)
 
 
 class _Recognisers:
@@ -153,7 +156,7 @@ Block = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.flo
 
 def _blocks(settings: SyntheticSettings, layout: Layout, seed: int, correlation: float | None) -> Iterator[Block]:
     """Rows of the layout and their unit vectors, block by block."""
-    shared = _Recognisers(np.random.default_rng([seed, 1]), correlation).draw(1 + DIRECTIONS)
+    shared = _Recognisers(np.random.default_rng([seed, 1]), correlation).draw(DIRECTIONS + KINDS)
     shared = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in shared]
     real = int(np.count_nonzero(layout.person >= 0))
     block_of_person = layout.family // FAMILIES_PER_BLOCK
@@ -162,7 +165,7 @@ def _blocks(settings: SyntheticSettings, layout: Layout, seed: int, correlation:
     for number in range(count):
         rng = np.random.default_rng([seed, 2, number])
         rows = np.arange(bounds[number], bounds[number + 1])
-        parts = _people(settings, layout, rows, rng, correlation)
+        parts = _people(settings, layout, rows, [part[DIRECTIONS:] for part in shared], rng, correlation)
         yield (rows, *_finish(settings, layout.quality[rows], parts, shared, rng))
     for number, start in enumerate(range(real, len(layout.person), JUNK_PER_BLOCK)):
         rng = np.random.default_rng([seed, 3, number])
@@ -171,7 +174,12 @@ def _blocks(settings: SyntheticSettings, layout: Layout, seed: int, correlation:
 
 
 def _people(
-    settings: SyntheticSettings, layout: Layout, rows: npt.NDArray[np.int64], rng: np.random.Generator, correlation: float | None
+    settings: SyntheticSettings,
+    layout: Layout,
+    rows: npt.NDArray[np.int64],
+    kinds: list[npt.NDArray[np.float32]],
+    rng: np.random.Generator,
+    correlation: float | None,
 ) -> list[npt.NDArray[np.float32]]:
     """Mean + kind + noise of each row, for each recogniser."""
     recognisers = _Recognisers(rng, correlation)
@@ -179,6 +187,8 @@ def _people(
     people = np.arange(first, last + 1)
     family = layout.family[people] - layout.family[first]
     alike = rng.uniform(*settings.alike, (len(people), 1)).astype(np.float32)
+    kind = rng.integers(0, KINDS, int(family[-1]) + 1)
+    typical = rng.uniform(0, settings.typical, (len(kind), 1)).astype(np.float32)
     twin = np.flatnonzero(layout.twin[people])
     cosine = rng.uniform(*settings.twin_cosine, (len(twin), 1)).astype(np.float32)
     person = layout.person[rows] - first
@@ -186,16 +196,19 @@ def _people(
     mode = (rng.random(len(rows))[:, None] > weights[person]).sum(axis=1)
     length = settings.noise + settings.noise_growth * (1 - layout.quality[rows, None]) ** 2
     results = []
-    for base, own, kinds, noise in zip(
+    for direction, base, own, shift, noise in zip(
+        kinds,
         recognisers.draw(int(family[-1]) + 1),
         recognisers.draw(len(people)),
         recognisers.draw(len(people) * settings.modes),
         recognisers.draw(len(rows)),
         strict=True,
     ):
+        shared = np.sqrt(typical) * direction[kind]
         mean = np.sqrt(alike) * base[family] + np.sqrt(1 - alike) * own
+        mean = shared[family] + np.sqrt(1 - typical[family]) * mean
         mean[twin] = cosine * mean[twin - 1] + np.sqrt(1 - cosine**2) * own[twin]
-        results.append(mean[person] + settings.mode_spread * kinds[person * settings.modes + mode] + length * noise)
+        results.append(mean[person] + settings.mode_spread * shift[person * settings.modes + mode] + length * noise)
     return results
 
 
@@ -206,10 +219,10 @@ def _finish(
     shared: list[npt.NDArray[np.float32]],
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Add what all faces share and the pull of the bad ones; to unit length."""
+    """Add the pull of the bad ones; to unit length."""
     pull = settings.drift * np.maximum(settings.drift_below - quality, 0) / settings.drift_below
-    towards = 1 + rng.integers(0, DIRECTIONS, len(quality))
-    done = [_unit(part + COMMON * common[0] + pull[:, None] * common[towards]) for part, common in zip(parts, shared, strict=True)]
+    towards = rng.integers(0, DIRECTIONS, len(quality))
+    done = [_unit(part + pull[:, None] * common[towards]) for part, common in zip(parts, shared, strict=True)]
     return done[0], done[1] if len(done) > 1 else None
 
 
@@ -222,7 +235,7 @@ def _junk(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     """Faces that are nobody: a common direction and noise of their own."""
     cosine = rng.uniform(*settings.junk_cosine, (count, 1)).astype(np.float32)
-    towards = 1 + rng.integers(0, DIRECTIONS, count)
+    towards = rng.integers(0, DIRECTIONS, count)
     noise = _Recognisers(rng, correlation).draw(count)
     pairs = zip(noise, shared, strict=True)
     done = [_unit(cosine * common[towards] + np.sqrt(1 - cosine**2) * own) for own, common in pairs]

@@ -22,6 +22,7 @@ class SyntheticSettings:
     Attributes:
         size_law, sizes: faces per person: `normal` (mean, standard deviation; never below 1) or `pareto` (exponent, largest).
         family: fewest and most people per family; their means share `alike` of their variance (uniform between the two).
+        typical: greatest share of a mean's variance that comes from the person's kind (sex, age, origin), which strangers share.
         twins: share of people who are the twin of the one before them, at a cosine of `twin_cosine`.
         modes, mode_weights, mode_spread: kinds of photos per person (age, pose): how many at most, concentration of their Dirichlet
             weights, length of the shift of a kind.
@@ -40,15 +41,16 @@ class SyntheticSettings:
     sizes: tuple[float, float]
     family: tuple[int, int] = (1, 4)
     alike: tuple[float, float] = (0.05, 0.75)
+    typical: float = 0.3
     twins: float = 0.0
     twin_cosine: tuple[float, float] = (0.75, 0.85)
     modes: int = 3
     mode_weights: float = 1.0
-    mode_spread: float = 0.35
-    quality: tuple[float, float] = (6.0, 2.0)
-    noise: float = 0.5
-    noise_growth: float = 1.0
-    drift: float = 1.0
+    mode_spread: float = 0.5
+    quality: tuple[float, float] = (4.0, 2.0)
+    noise: float = 0.4
+    noise_growth: float = 1.9
+    drift: float = 0.6
     drift_below: float = 0.45
     junk: float = 0.0
     junk_quality: tuple[float, float] = (1.5, 14.0)
@@ -87,8 +89,8 @@ def lay_out(settings: SyntheticSettings, faces: int, rng: np.random.Generator) -
     sizes = _sizes(settings, faces - junk, rng)
     label_of_face = np.repeat(np.arange(len(sizes)), sizes)
     person_of_label = np.arange(len(sizes))
-    again = np.flatnonzero(rng.random(len(sizes)) < settings.duplicates)
-    person_of_label[again[again > 0]] -= 1
+    again = rng.choice(len(sizes) // 2, round(settings.duplicates * len(sizes)), replace=False)
+    person_of_label[2 * again + 1] -= 1
     _, person_of_label = np.unique(person_of_label, return_inverse=True)
     person = np.concatenate([person_of_label[label_of_face], np.full(junk, -1)])
     people = int(person.max(initial=-1)) + 1
