@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.converters.dlib_layers import DESCRIPTOR_SIZE, PIXEL_SCALE, SIDE, WHOLE_PICTURE, Layer, Network, parse
+from auto_annotator.converters.onnx_graph import Graph, write_model
 from auto_annotator.errors import WeightsError
 
 INPUT, OUTPUT = "data", "descriptor"
-OPSET, IR_VERSION = 13, 8  # old enough for every ONNX Runtime the package allows; nothing newer is needed
 _MAX_FILE_BYTES = 1 << 28  # 256 MiB, read in one go; the published file has 22.5 MB and no other of this network is longer
 
 Array = npt.NDArray[np.float32]
@@ -44,26 +43,8 @@ class _Value:
     side: int
 
 
-@dataclass(slots=True, kw_only=True)
-class _Graph:
-    """An ONNX graph while it grows; every method adds nodes and returns their result."""
-
-    nodes: list[Any] = field(default_factory=list)
-    tensors: list[Any] = field(default_factory=list)
-
-    def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: npt.NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        name = f"w{len(self.tensors)}"
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+class _Graph(Graph):
+    """The graph while it grows; sizes are followed, because `add_prev` needs them."""
 
     def conv(self, x: _Value, layer: Layer, weight: Array, bias: Array, gain: Array, offset: Array) -> _Value:
         """Convolution and the affine layer behind it in one."""
@@ -106,19 +87,12 @@ def build_model(network: Network) -> Any:
     Raises:
         WeightsError: if a window does not fit into the picture.
     """
-    from onnx import TensorProto, checker, helper
-
     g = _Graph()
     centred = g.add("Sub", INPUT, g.constant(network.mean.reshape(1, 3, 1, 1)))
     x = _Value(name=g.add("Mul", centred, g.constant(np.array(1 / PIXEL_SCALE, np.float32))), channels=3, side=SIDE)
     _body(g, x, network)
-    data = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
-    result = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", DESCRIPTOR_SIZE])
-    graph = helper.make_graph(g.nodes, "dlib-face-recognition-resnet-v1", [data], [result], g.tensors)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, producer_name="auto-annotator", ir_version=IR_VERSION)
-    checker.check_model(model)
-    return model
+    shapes = {INPUT: ("batch", 3, SIDE, SIDE)}, {OUTPUT: ("batch", DESCRIPTOR_SIZE)}
+    return g.model("dlib-face-recognition-resnet-v1", *shapes)
 
 
 def _body(g: _Graph, x: _Value, network: Network) -> None:
@@ -168,13 +142,7 @@ def convert(source: Path, target: Path) -> None:
         raise WeightsError(f"{source}: no such file")
     if source.stat().st_size > _MAX_FILE_BYTES:
         raise WeightsError(f"{source}: got {source.stat().st_size} bytes, expected dlib's ResNet v1, at most {_MAX_FILE_BYTES}")
-    content = read(source.read_bytes()).SerializeToString(deterministic=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_model(read(source.read_bytes()), target)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from auto_annotator.converters.onnx_graph import Graph, write_model
 from auto_annotator.errors import WeightsError
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
-
-OPSET, IR_VERSION = 13, 8  # old enough for every ONNX Runtime the package allows; nothing newer is needed
 
 _BN_EPSILON = 1e-5  # torch's default, which both repositories keep
 _STANDARD_SIDES = ((16, 32), (64, 128), (256, 512))
@@ -58,12 +55,10 @@ VARIANTS: Mapping[str, Variant] = {
 
 
 @dataclass(slots=True, kw_only=True)
-class _Graph:
-    """An ONNX graph while it grows; every method adds nodes and returns the name of their result."""
+class _Graph(Graph):
+    """The graph while it grows; every method adds nodes and returns the name of their result."""
 
     weights: Weights
-    nodes: list[Any] = field(default_factory=list)
-    tensors: list[Any] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
     def take(self, name: str) -> npt.NDArray[np.float64]:
@@ -73,20 +68,6 @@ class _Graph:
             )
         self.used.add(name)
         return self.weights[name].astype(np.float64)
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        output = f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: npt.NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        name = f"w{len(self.tensors)}"
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
 
     def conv(self, x: str, weight: npt.NDArray[Any], bias: npt.NDArray[Any], *, stride: int = 1, groups: int = 1) -> str:
         pad = weight.shape[2] // 2
@@ -225,18 +206,10 @@ def build_model(weights: Weights, variant: str) -> Any:
 
 def _finished(g: _Graph, outputs: Mapping[str, tuple[str, int]], title: str) -> Any:
     """The checked model of a graph; outputs: name -> (result of a node, columns)."""
-    from onnx import TensorProto, checker, helper
-
     for name, (source, _) in outputs.items():
-        g.nodes.append(helper.make_node("Identity", [source], [name]))
-    info = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
-    tables = [info(name, shape=["batch", "anchors", size]) for name, (_, size) in outputs.items()]
-    picture = info("input", shape=["batch", 3, "height", "width"])
-    graph = helper.make_graph(g.nodes, title, [picture], tables, g.tensors)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, producer_name="auto-annotator", ir_version=IR_VERSION)
-    checker.check_model(model)
-    return model
+        g.add("Identity", source, output=name)
+    tables = {name: ("batch", "anchors", size) for name, (_, size) in outputs.items()}
+    return g.model(title, {"input": ("batch", 3, "height", "width")}, tables)
 
 
 def read_checkpoint(path: Path) -> Weights:
@@ -273,12 +246,7 @@ def convert(source: Path, target: Path, *, variant: str) -> None:
 
     model = build_model(read_checkpoint(source), variant)
     helper.set_model_props(model, {"variant": variant, "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()})
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(model.SerializeToString(deterministic=True))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_model(model, target)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
