@@ -17,8 +17,10 @@ from typing import Any
 from auto_annotator.reports.files import printable, replacing
 from auto_annotator.reports.page_view import CROWD, PictureView, Read, picture_view, short_name
 from auto_annotator.reports.records import Record
+from auto_annotator.reports.templates import template
 from auto_annotator.review import REASONS
 
+TEMPLATE = "page.html.j2"
 MAX_PICTURES = 200
 """Pictures on one page: about 20 MB, which a browser still opens at once."""
 MAX_CROPS = 600
@@ -93,7 +95,7 @@ def write_page(
     values: dict[str, Any] = {"title": printable(title), "subtitle": printable(subtitle), "summary": summary, "index": index}
     left_out = summary.pictures - summary.failed_count - len(shown)
     with replacing(path) as stream:
-        for piece in _template().generate(**values, views=views, left_out=left_out):
+        for piece in template(TEMPLATE).generate(**values, views=views, left_out=left_out):
             stream.write(piece)
 
 
@@ -102,25 +104,6 @@ def _default_read() -> Read:
     from auto_annotator.config import load_settings
 
     return partial(imageio.read, max_pixels=load_settings().max_pixels)
-
-
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("auto_annotator.reports", "."),
-        autoescape=True,
-        finalize=_clean,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
-
-
-def _clean(value: Any) -> Any:
-    """Applied to every value that enters the page, before it is escaped; what a macro made has been through it already."""
-    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def need_of_review(record: Record) -> tuple[Any, ...]:
