@@ -1,4 +1,7 @@
-"""Why a person should look at a face: short stable codes, and what each means."""
+"""Why a person should look at a face: short stable codes, and what each means.
+
+Codes up to `at_border` are about boxes and points and come from the detection; the others are about who it is.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,13 @@ REASONS: dict[str, str] = {
     "no_landmarks": "No member could place the landmarks.",
     "tiny": "The face is so small that details cannot be trusted.",
     "at_border": "The face is cut by the border of the picture; the box covers the visible part only.",
+    "turned_away": "The face is turned so far away that the person may not be told from others.",
+    "blurred": "The face is so blurred that the person may not be told from others.",
+    "too_small_to_identify": "The face is so small that the person may not be told from others.",
+    "maybe_occluded": "Part of the face may be hidden: its mirrored picture describes another person than the picture itself.",
+    "identity_doubtful": "The recognisers are not sure of this face; it should not decide who is who.",
+    "aligned_by_box": "The landmarks are missing or absurd; the box alone told the recognisers where the face is.",
+    "few_recognisers": "A recogniser did not describe this face.",
 }
 """Code -> sentence for a person. Codes go into CVAT attributes and files: they never change their meaning."""
 
@@ -81,4 +91,4 @@ def review_reasons(
         "tiny": side < settings.side_below,
         "at_border": gap <= np.maximum(BORDER_PIXELS, BORDER_SHARE * side),
     }
-    return tuple(tuple(code for code in REASONS if flags[code][row]) for row in range(len(faces)))
+    return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(faces)))

@@ -128,7 +128,7 @@ class FaceDescription:
         described = np.linalg.norm(vectors, axis=1) > 0
         failures = tuple(f or ("" if ok else NO_DESCRIPTOR) for f, ok in zip(opinions.failures, described, strict=True))
         quality = np.where(described, faces.scores, 0)
-        notes = tuple(("aligned_by_box",) if by_box else () for by_box in opinions.by_box)
+        notes = _notes(opinions, described)
         return Descriptors(
             vectors=vectors,
             quality=np.asarray(np.clip(np.nan_to_num(quality), 0, 1), np.float32),
@@ -191,16 +191,25 @@ class FaceDescription:
                         columns[member.name][:] = 0
 
 
+def _notes(opinions: Opinions, described: npt.NDArray[np.bool_]) -> tuple[tuple[str, ...], ...]:
+    """For each face the codes of `review.REASONS` that say how far its descriptor can be trusted."""
+    missing = np.any([~rows.any(axis=1) for rows in opinions.plain.values()], axis=0)
+    flags = {"aligned_by_box": opinions.by_box, "few_recognisers": missing & described}
+    return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(described)))
+
+
 def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
     """(n, d) unit rows of crops; zeros where the member gave no vector.
 
     Raises:
-        MemberError: if the answer has another shape.
+        MemberError: if the answer has another shape, or no finite row at all.
     """
     raw = np.asarray(member.recogniser.describe(crops))
     expected = (len(crops), member.recogniser.dimension)
     if raw.shape != expected or raw.dtype.kind != "f":
         raise MemberError(f"vectors of {raw.dtype} {raw.shape}, expected float {expected}")
+    if not np.isfinite(raw).all(axis=1).any():
+        raise MemberError(f"vectors of {len(raw)} crops, none of them finite")
     return unit_rows(raw)[0]
 
 
