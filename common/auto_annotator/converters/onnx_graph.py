@@ -54,7 +54,7 @@ class Graph:
         graph = helper.make_graph(self.nodes, title, *ends, self.tensors)
         opsets = [helper.make_opsetid("", opset)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="auto-annotator", ir_version=IR_VERSION)
-        checker.check_model(model)
+        checker.check_model(model, full_check=True)  # sizes too
         return model
 
 
