@@ -111,6 +111,17 @@ def test_freed_model_takes_every_size_and_keeps_the_pictures_of_a_batch_apart():
         np.testing.assert_allclose(run(converted, {"x": x[i : i + 1]})[1][0], rows[i], rtol=0, atol=1e-5)
 
 
+def test_freed_batch_keeps_the_size_and_the_crops_of_a_batch_apart():
+    converted = convert(fixed_size_head(), ["dynamic_batch"])
+    x = np.random.default_rng(1).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    maps, rows = run(converted, {"x": x})
+    assert maps.shape == (3, 5, 32, 32) and rows.shape == (3, 1024, 5)
+    for i in range(3):
+        np.testing.assert_allclose(run(fixed_size_head(), {"x": x[i : i + 1]})[1][0], rows[i], rtol=0, atol=1e-5)
+    with pytest.raises(Exception, match="invalid dimensions"):
+        run(converted, {"x": np.zeros((1, 3, 64, 64), np.float32)})
+
+
 def test_freed_model_equals_the_original_at_its_own_size():
     x = np.random.default_rng(1).normal(size=(1, 3, 32, 32)).astype(np.float32)
     for freed, original in zip(

@@ -43,16 +43,18 @@ def test_insightface_weights_are_not_for_commercial_use(name):
 @pytest.mark.parametrize("name", packaged_ensembles())
 def test_packaged_ensembles_name_registered_weights_of_the_right_task(name):
     ensemble = load_ensemble(name)
-    assert ensemble.name == name
     for part in (*ensemble.members, *ensemble.refiners):
         assert part.weights
         assert {registry()[w].task for w in part.weights} <= {"detector", "landmarks"}
+    assert ensemble.descriptors
+    for part in ensemble.descriptors:
+        assert {registry()[w].task for w in part.weights} == {"descriptor"}
 
 
 @pytest.mark.parametrize("name", packaged_ensembles())
 def test_packaged_ensembles_name_classes_and_options_that_exist(name):
     ensemble = load_ensemble(name)
-    for part in (*ensemble.members, *ensemble.refiners):
+    for part in (*ensemble.members, *ensemble.refiners, *ensemble.descriptors):
         module, _, attribute = part.use.partition(":")
         parameters = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
         assert set(part.options) <= set(parameters)
