@@ -9,6 +9,7 @@ from lfw_pairs import context, crops, photos, separation
 from auto_annotator.alignment import TEMPLATES, align
 from auto_annotator.crops import Pyramid
 from auto_annotator.descriptors.dlib_resnet import DlibResNet
+from auto_annotator.descriptors.edgeface import EdgeFace
 from auto_annotator.descriptors.mobilefacenet import MobileFaceNet
 from auto_annotator.descriptors.sface import SFace
 
@@ -58,6 +59,18 @@ def test_dlib_wants_rgb(pulled, lfw, yunet):
     assert dlib.dimension == 128 and accuracy >= 0.96
     assert apart > separation(swapped(dlib.describe), lfw, yunet, "dlib")[1]
     assert separation(dlib.describe, lfw, yunet, "dlib")[1] > 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_edgeface_wants_rgb(shared_models, lfw, yunet, tmp_path):
+    pytest.importorskip("torch")
+    from auto_annotator.converters.edgeface import main
+
+    main([str(shared_models / "edgeface_xs_q.pt"), str(tmp_path / "edgeface.onnx")])
+    edgeface = EdgeFace(context(tmp_path / "edgeface.onnx"))
+    accuracy, apart = separation(edgeface.describe, lfw, yunet)
+    assert edgeface.dimension == 512 and accuracy >= 0.97
+    assert apart > separation(swapped(edgeface.describe), lfw, yunet)[1]
 
 
 def test_batches_equal_singles(sface, mobilefacenet, lfw, yunet):
