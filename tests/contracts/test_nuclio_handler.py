@@ -11,7 +11,7 @@ from cvat_rules import receive
 from auto_annotator.cvat.labels import label_constructor
 from auto_annotator.errors import DeviceError, WeightsError
 from auto_annotator.pipeline import FaceDetection
-from auto_annotator.serving import nuclio
+from auto_annotator.serving import models
 
 CANARY = "CANARY-d41d8cd98f"
 BODY = json.dumps({"image": as_base64(png()), "threshold": 0.5}).encode()
@@ -117,7 +117,7 @@ def test_licences_come_from_the_registry():
     from auto_annotator.weights import registry
 
     name, weight = next(iter(registry().items()))
-    assert nuclio.licences([name]) == {name: f"{weight.licence}, commercial use: {weight.commercial}"}
+    assert models.licences([name]) == {name: f"{weight.licence}, commercial use: {weight.commercial}"}
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])

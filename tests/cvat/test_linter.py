@@ -52,6 +52,61 @@ def rules(functions, **options):
     return {finding.rule for finding in linter.lint(functions, **options)}
 
 
+@pytest.fixture
+def of(functions):
+    """Function: folder, dotted path, value -> the change in both flavours of that function."""
+
+    def changed(name, path, value=None):
+        for file in ("function.yaml", "function-gpu.yaml"):
+            target = functions / name / "nuclio" / file
+            data = yaml.safe_load(target.read_text())
+            *parents, last = path.split(".")
+            place = data
+            for key in parents:
+                place = place[key]
+            if value is None:
+                place.pop(last)
+            else:
+                place[last] = value
+            target.write_text(yaml.safe_dump(data))
+
+    return changed
+
+
+PROJECT = {"nuclio.io/project-name": "faces"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "found"),
+    [
+        ("face-descriptor", "metadata.annotations.type", "detector", {"type"}),
+        ("face-descriptor", "metadata.annotations.spec", json.dumps(nuclio_spec()), {"annotation"}),
+        ("face-descriptor", "metadata.annotations.version", "1", {"annotation"}),
+        ("face-descriptor", "metadata.annotations.name", None, set()),
+        ("face-descriptor", "metadata.annotations", None, {"annotation"}),
+        ("face-clustering", "metadata.labels", None, {"type"}),
+        ("face-clustering", "metadata.labels", {"nuclio.io/project-name": "cvat"}, {"type"}),
+        ("face-clustering", "metadata.labels", {"nuclio.io/project-name": "other"}, {"project", "type"}),
+        ("face-clustering", "metadata.labels", {"nuclio.io/project-name": ["faces"]}, {"project", "type"}),
+        ("face-clustering", "metadata.labels", "faces", {"project", "type"}),
+        ("face-clustering", "metadata.labels", PROJECT | {"team": "faces"}, set()),
+        ("face-detection", "metadata.labels", PROJECT, {"type", "annotation"}),
+        ("face-tracker", "metadata.labels", PROJECT, {"type", "annotation"}),
+        ("face-tracker", "metadata.annotations.supported_shape_types", None, set()),
+        ("face-tracker", "metadata.annotations.supported_shape_types", "rectangle, polygon", set()),
+        ("face-tracker", "metadata.annotations.supported_shape_types", "", {"annotation"}),
+        ("face-tracker", "metadata.annotations.supported_shape_types", "box", {"annotation"}),
+        ("face-tracker", "metadata.annotations.min_pos_points", "1", {"annotation"}),
+        ("face-tracker", "metadata.annotations.type", None, {"type", "annotation"}),
+        ("face-detection", "metadata.annotations.supported_shape_types", "rectangle", {"annotation"}),
+        ("face-tracker", f"{TRIGGER}.attributes.port", 18103, {"unique-port"}),
+    ],
+)
+def test_services_trackers_and_what_cvat_may_see(functions, of, name, path, value, found):
+    of(name, path, value)
+    assert rules(functions) == found
+
+
 def test_a_round_trip_through_yaml_has_no_finding(functions, change):
     change("metadata.labels", {"team": "faces"})
     assert [str(f) for f in linter.lint(functions)] == []

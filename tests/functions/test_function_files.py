@@ -16,6 +16,9 @@ from auto_annotator.cvat.linter import lint
 from auto_annotator.cvat.specs import function_files, render_specs
 
 FLAVOURS = ("function.yaml", "function-gpu.yaml")
+FOLDERS = ("face-clustering", "face-descriptor", "face-detection", "face-tracker")
+SERVICES = ("face-clustering", "face-descriptor")
+PROJECT = "nuclio.io/project-name"
 
 
 @pytest.fixture
@@ -53,27 +56,62 @@ def test_the_spec_is_the_schema(function):
     assert json.loads(function["metadata"]["annotations"]["spec"]) == nuclio_spec()
 
 
+def of(functions, folder, name="function.yaml"):
+    return yaml.safe_load((functions / folder / "nuclio" / name).read_text())
+
+
+def test_the_folders(functions):
+    assert {p.parent.parent.name for p in function_files(functions)} == set(FOLDERS)
+
+
 @pytest.mark.parametrize("version", ["2.15", "2.54"])
-def test_cvat_lists_every_function(functions, version):
-    for name in FLAVOURS:
-        objects = [yaml.safe_load(p.read_text()) | {"status": {}} for p in function_files(functions) if p.name == name]
-        listed = list_functions(objects, version=version)
-        face = next(f for f in listed if f["id"] == "auto-annotator-face-detection")
-        assert len(listed) == len(objects) and face["kind"] == "detector"
-        assert [label["name"] for label in face["labels_v2"]] == ["face", "face_landmarks", "face_error"]
+@pytest.mark.parametrize("name", FLAVOURS)
+def test_cvat_lists_every_function_of_its_project(functions, version, name):
+    files = [of(functions, folder, name) | {"status": {}} for folder in FOLDERS]
+    objects = [f for f in files if f["metadata"].get("labels", {}).get(PROJECT, "cvat") == "cvat"]
+    listed = {f["id"]: f for f in list_functions(objects, version=version)}
+    assert {n: f["kind"] for n, f in listed.items()} == {
+        "auto-annotator-face-detection": "detector",
+        "auto-annotator-face-tracker": "tracker",
+    }
+    labels = listed["auto-annotator-face-detection"]["labels_v2"]
+    assert [label["name"] for label in labels] == ["face", "face_landmarks", "face_error"]
+    assert listed["auto-annotator-face-tracker"]["labels_v2"] == []
 
 
-def test_decided_values(function):
+@pytest.mark.parametrize("folder", SERVICES)
+@pytest.mark.parametrize("name", FLAVOURS)
+def test_what_cvat_cannot_call_has_neither_its_project_nor_a_type(functions, folder, name):
+    metadata = of(functions, folder, name)["metadata"]
+    assert metadata["labels"] == {PROJECT: "faces"} and set(metadata["annotations"]) == {"name"}
+    # Deployed into CVAT's project by mistake, it is left out of the list and breaks nothing from 2.18 on.
+    assert list_functions([of(functions, folder, name) | {"status": {}}]) == []
+
+
+def test_the_tracker_gets_typed_shapes(functions):
+    assert of(functions, "face-tracker")["metadata"]["annotations"]["supported_shape_types"] == "rectangle"
+
+
+def test_ports_are_pinned_and_distinct(functions):
+    ports = {f: of(functions, f)["spec"]["triggers"]["myHttpTrigger"]["attributes"]["port"] for f in FOLDERS}
+    assert ports == {"face-detection": 18101, "face-tracker": 18102, "face-descriptor": 18103, "face-clustering": 18104}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("name", FLAVOURS)
+def test_decided_values(functions, folder, name):
+    function = of(functions, folder, name)
     spec, trigger = function["spec"], function["spec"]["triggers"]["myHttpTrigger"]
-    assert function["metadata"]["name"] == "auto-annotator-face-detection"
+    assert function["metadata"]["name"] == f"auto-annotator-{folder}"
     assert spec["runtime"] == "python:3.11"
     assert (spec["eventTimeout"], spec["readinessTimeoutSeconds"]) == ("180s", 600)
     assert (trigger["numWorkers"], trigger["workerAvailabilityTimeoutMilliseconds"]) == (1, 60000)
     assert trigger["attributes"]["maxRequestBodySize"] == 67108864
 
 
-def test_flavours_differ_only_in_the_device(functions):
-    cpu, gpu = (yaml.safe_load((functions / "face-detection" / "nuclio" / name).read_text()) for name in FLAVOURS)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_flavours_differ_only_in_the_device(functions, folder):
+    cpu, gpu = (of(functions, folder, name) for name in FLAVOURS)
     env = {e["name"]: e["value"] for e in gpu["spec"]["env"]}
     assert env["AUTO_ANNOTATOR_DEVICE"] == "cuda" and "AUTO_ANNOTATOR_ALLOW_CPU" not in env
     assert gpu["spec"].pop("resources") == {"limits": {"nvidia.com/gpu": 1}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,13 +12,14 @@ from cvat_rules import list_functions
 
 from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import nuclio_spec
-from auto_annotator.errors import DeviceError
+from auto_annotator.errors import ConfigError, DeviceError
 from auto_annotator.pipeline import FaceDetection
-from auto_annotator.serving.dashboard import FUNCTIONS
+from auto_annotator.serving.dashboard import FUNCTIONS, function_of, functions_for
 from auto_annotator.serving.limits import Limits
+from auto_annotator.serving.models import Models
 from auto_annotator.serving.server import direct_ports
 
-FILES = {"auto-annotator-face-detection": "face-detection"}
+FILES = {f"auto-annotator-{name}": name for name in ("face-detection", "face-tracker", "face-descriptor", "face-clustering")}
 
 
 def test_every_function_has_a_folder_a_name_and_a_port_of_its_own():
@@ -29,6 +31,7 @@ def test_every_function_has_a_folder_a_name_and_a_port_of_its_own():
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)
 def test_a_row_equals_its_function_file(function, flavour, repository):
     file = yaml.safe_load((repository / "functions" / FILES[function.name] / "nuclio" / flavour).read_text())
+    assert file["metadata"].get("labels", {}).get("nuclio.io/project-name", "cvat") == function.project
     assert file["metadata"]["name"] == function.name
     assert file["metadata"]["annotations"] == function.annotations
     assert file["spec"]["description"] == function.description
@@ -41,10 +44,33 @@ def test_a_row_equals_its_function_file(function, flavour, repository):
 
 
 @pytest.mark.parametrize("version", ["2.15", "2.54"])
-def test_cvat_reads_the_objects(version):
-    (listed,) = list_functions([f.describe(state="ready", port=f.port) for f in FUNCTIONS], version=version)
+def test_cvat_reads_the_objects_of_its_project(version):
+    objects = [f.describe(state="ready", port=f.port) for f in FUNCTIONS if f.project == "cvat"]
+    listed, tracker = list_functions(objects, version=version)
     assert (listed["id"], listed["kind"]) == ("auto-annotator-face-detection", "detector") and listed["description"]
     assert [label["name"] for label in listed["labels_v2"]] == [label["name"] for label in nuclio_spec()]
+    assert (tracker["id"], tracker["kind"], tracker["labels_v2"]) == ("auto-annotator-face-tracker", "tracker", [])
+
+
+def test_a_function_has_a_type_exactly_where_cvat_may_call_it():
+    assert {f.project for f in FUNCTIONS if f.kind} == {"cvat"}
+    assert {f.project for f in FUNCTIONS if not f.kind} == {"faces"}
+
+
+def test_only_what_the_ensemble_can_do_is_served(tmp_path):
+    member = {"name": "fake", "use": "tests:Fake", "views": [{"size": 64}]}
+    (tmp_path / "mine.yaml").write_text(json.dumps({"name": "mine", "members": [member]}))
+    names = [f.name for f in functions_for(Settings(ensemble=str(tmp_path / "mine.yaml")))]
+    assert names == ["auto-annotator-face-detection", "auto-annotator-face-clustering"]
+    recogniser = {"name": "fake", "use": "tests:Fake"}
+    (tmp_path / "both.yaml").write_text(json.dumps({"name": "both", "members": [member], "descriptors": [recogniser]}))
+    assert functions_for(Settings(ensemble=str(tmp_path / "both.yaml"))) == FUNCTIONS
+
+
+def test_a_function_that_is_not_there():
+    assert function_of(FUNCTIONS[1].name) is FUNCTIONS[1]
+    with pytest.raises(ConfigError, match="expected one of auto-annotator-face-detection"):
+        function_of("face-detection")
 
 
 def test_a_function_without_labels_has_no_spec_and_one_without_direct_mode_no_port():
@@ -64,6 +90,8 @@ def test_direct_ports_are_pinned_off_or_counted_up():
 
 class _Pipeline:
     device = "cpu"
+    members = ("fake",)
+    ensemble = SimpleNamespace(config=SimpleNamespace(weight_names=()))
     warm = 0
 
     def warm_up(self):
@@ -73,7 +101,7 @@ class _Pipeline:
 def test_loading_warms_up_and_refuses_a_gpu_that_is_not_there(monkeypatch):
     pipeline = _Pipeline()
     monkeypatch.setattr(FaceDetection, "from_settings", lambda settings: pipeline)
-    assert FUNCTIONS[0].load(Settings())(b"{}").status == 400
+    assert FUNCTIONS[0].load(Models(Settings()))(b"{}").status == 400
     assert pipeline.warm == 1
     with pytest.raises(DeviceError, match="asked for 'cuda'"):
-        FUNCTIONS[0].load(Settings(device="cuda"))
+        FUNCTIONS[0].load(Models(Settings(device="cuda")))

@@ -45,6 +45,10 @@ class Description(Protocol):
         """Numbers of a vector."""
 
     @property
+    def threshold(self) -> float | None:
+        """Cosine from which two faces are more likely one person than two, None = not measured."""
+
+    @property
     def device(self) -> str:
         """Where the models run."""
 
@@ -84,6 +88,7 @@ class FaceDescriptor:
             "model_set": self.description.model_set,
             "model_hash": self.description.model_hash,
             "dimension": self.description.dimension,
+            "threshold": self.description.threshold,
             "width": image.shape[1],
             "height": image.shape[0],
             "faces": [_face(faces, row, described, failures[row], found=found) for row in range(len(faces))],

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from auto_annotator.config import Settings
-from auto_annotator.pipeline import FaceDetection, build_pipeline
+from auto_annotator.pipeline import FaceDescription, FaceDetection, build_description, build_pipeline
 from auto_annotator.serving.replies import Reply
 from auto_annotator.weights import registry
-
-if TYPE_CHECKING:
-    from auto_annotator.pipeline import FaceDescription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +59,6 @@ class Models:
         Raises:
             AutoAnnotatorError: if settings, weights or the device are wrong.
         """
-        from auto_annotator.pipeline import build_description
-
         return build_description(self.settings)
 
     def facts(self, *, described: bool = False) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def resolve(text: object, folder: Path | None) -> Path:
         root = folder.resolve(strict=True)
         path = (root / given).resolve(strict=True)
         inside = path.is_relative_to(root) and path.is_file() and path.suffix.lower() in SUFFIXES
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle; ValueError: no text that a system can have
         raise refusal from None
     if not inside:
         raise refusal

@@ -70,8 +70,10 @@ class State:
         """Whom to look for in a picture, perhaps of another size."""
         height, width = image.shape[:2]
         sx, sy = width / self.width, height / self.height
-        x1, y1, x2, y2 = self.box
-        return Target(box=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), key=self.key)
+        limit = values.MAX_COORDINATE  # the size in a state may be any
+        x1, x2 = (min(max(x * sx, -limit), limit) for x in self.box[::2])
+        y1, y2 = (min(max(y * sy, -limit), limit) for y in self.box[1::2])
+        return Target(box=(x1, y1, x2, y2), key=self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

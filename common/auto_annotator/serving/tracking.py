@@ -91,7 +91,8 @@ class FaceTracking:
         self, detection: Pipeline, description: Description, memory: TrackMemory, settings: TrackingSettings | None = None
     ) -> None:
         self._search, self._description, self.memory = Search(detection), description, memory
-        self._settings = settings or TrackingSettings()
+        measured = {} if description.threshold is None else {"same": description.threshold}
+        self._settings = settings or TrackingSettings(**measured)
 
     def start(self, image: Image, boxes: Sequence[tuple[float, float, float, float]]) -> list[Followed]:
         """Remember who is in the boxes that a human drew; the boxes are left as they are.
