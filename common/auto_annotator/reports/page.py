@@ -86,7 +86,7 @@ def write_page(
         OSError: if the file cannot be written.
     """
     if read is None:
-        read = _default_read()
+        read = default_read()
     ordered = sorted(records, key=need_of_review)
     shown = [record for record in ordered if record.error is None][:max_pictures]
     summary = summarise(ordered)
@@ -99,7 +99,8 @@ def write_page(
             stream.write(piece)
 
 
-def _default_read() -> Read:
+def default_read() -> Read:
+    """`imageio.read` under the pixel limit of the settings."""
     from auto_annotator import imageio
     from auto_annotator.config import load_settings
 

@@ -179,7 +179,7 @@ def picture_view(
         height=record.height or 1,
         url=None
         if image is None
-        else _data_url(image, CROWD_SIDE if len(record.faces) >= CROWD else THUMBNAIL_SIDE, THUMBNAIL_QUALITY),
+        else data_url(image, CROWD_SIDE if len(record.faces) >= CROWD else THUMBNAIL_SIDE, THUMBNAIL_QUALITY),
         faces=tuple(
             _face_view(
                 record, face, i, f"p{number}", sentences, _crop(image, face.box) if image is not None and i in wanted else None
@@ -244,20 +244,34 @@ def votes_view(votes: Iterable[tuple[str, float | None]]) -> tuple[VoteView, ...
 
 
 def _crop(image: Image, box: Box) -> CropView:
-    """A square around the box; what lies beyond the picture is grey."""
+    part, (x, y), side = square_around(image, box, CROP_MARGIN)
+    return CropView(url=data_url(part, CROP_SIDE, CROP_QUALITY), x=x, y=y, side=side)
+
+
+def square_around(image: Image, box: Box, margin: float) -> tuple[Image, tuple[int, int], int]:
+    """A square around a box; what lies beyond the picture is grey.
+
+    Args:
+        image: RGB (h, w, 3) uint8.
+        box: x1 y1 x2 y2 in its pixels; what lies outside it is cut off.
+        margin: share of the box side that is shown around it.
+
+    Returns:
+        The pixels, and in the picture the left top corner and the side of the square.
+    """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).tolist()
-    side = max(round(max(x2 - x1, y2 - y1) * (1 + 2 * CROP_MARGIN)), 8)
+    side = max(round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)), 8)
     left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
     part = image[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
     if side > max(width, height) or part.shape[:2] != (side, side):
         canvas = np.full((side, side, 3), 128, np.uint8)
         canvas[max(-top, 0) : max(-top, 0) + part.shape[0], max(-left, 0) : max(-left, 0) + part.shape[1]] = part
         part = canvas
-    return CropView(url=_data_url(part, CROP_SIDE, CROP_QUALITY), x=left, y=top, side=side)
+    return part, (left, top), side
 
 
-def _data_url(image: Image, side: int, quality: int) -> str:
+def data_url(image: Image, side: int, quality: int) -> str:
     """The picture as a JPEG of at most `side` pixels, without any metadata of the file."""
     from PIL import Image as PillowImage
 
