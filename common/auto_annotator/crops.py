@@ -84,13 +84,14 @@ class Pyramid:
             self._levels.append(np.asarray(half, np.uint8))
         return self._levels[min(wanted, len(self._levels) - 1)]
 
-    def crop(self, matrix: Matrix, size: int | tuple[int, int], *, replicate: bool = False) -> Image | None:
+    def crop(self, matrix: Matrix, size: int | tuple[int, int], *, replicate: bool = False, cubic: bool = False) -> Image | None:
         """The crop that a similarity transform from picture to crop describes.
 
         Args:
             matrix: (2, 3) float64, picture -> crop.
             size: side of a square crop in pixels, or its (width, height).
             replicate: what lies outside the picture repeats its border instead of being black.
+            cubic: bicubic instead of bilinear, which leaves small faces sharper.
 
         Returns:
             RGB (height, width, 3) uint8, or None where no pixel of the picture lies in the crop or the matrix is not usable.
@@ -111,9 +112,10 @@ class Pyramid:
             return None
         x1, y1, x2, y2 = window
         to_crop[:, 2] += to_crop[:, :2] @ (x1 + 0.5, y1 + 0.5) - 0.5
+        flags = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
         border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
         pixels = level[y1:y2, x1:x2]  # only what is needed: OpenCV's warps stop at 32,767 pixels a side
-        return np.asarray(cv2.warpAffine(pixels, to_crop, shape, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+        return np.asarray(cv2.warpAffine(pixels, to_crop, shape, flags=flags, borderMode=border), np.uint8)
 
 
 def _window(to_level: Matrix, shape: tuple[int, int], columns: int, rows: int) -> tuple[int, int, int, int] | None:
@@ -124,7 +126,7 @@ def _window(to_level: Matrix, shape: tuple[int, int], columns: int, rows: int) -
     low, high = corners.min(axis=0), corners.max(axis=0)
     if (high <= 0).any() or (low >= limit).any():
         return None
-    margin = 2  # bilinear sampling reads one pixel further on each side; one more for rounding
+    margin = 3  # bicubic sampling reads two pixels further on each side; one more for rounding
     x1, y1 = np.clip(np.floor(low) - margin, 0, limit).astype(int).tolist()
     x2, y2 = np.clip(np.ceil(high) + margin, 0, limit).astype(int).tolist()
     return x1, y1, x2, y2

@@ -173,7 +173,7 @@ class FaceDescription:
     def _describe(self, pyramid: Pyramid, alignment: Alignment, rows: npt.NDArray[np.intp], run: _Run) -> None:
         """All members of one template look at some faces; whatever happens to one, the others go on."""
         template = alignment.template
-        found = [(row, pyramid.crop(alignment.matrices[row], template.size)) for row in rows]
+        found = [(row, pyramid.crop(alignment.matrices[row], template.size, cubic=True)) for row in rows]
         kept = np.array([row for row, crop in found if crop is not None], np.intp)
         crops = [crop for _, crop in found if crop is not None]
         for member in self.descriptors.members:
