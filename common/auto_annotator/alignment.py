@@ -5,6 +5,8 @@ similarity (rotation, one scale, shift) that moves them there. Where the points 
 face: upright, where boxes of aligned faces lie on average; the result says so, since such descriptors are worth less.
 
 Published templates name pixel *centres* (OpenCV's warps count from there), ours are continuous, so they are half a pixel more.
+It hardly matters: half a pixel less or more moves d' of SFace on 1,000 LFW pairs from 5.82 to 5.82 or 5.78, and changes 0 to 2
+decisions. The points do matter: aligned by the box alone it is 4.92.
 """
 
 from __future__ import annotations
