@@ -83,6 +83,16 @@ def test_batches_are_bounded_and_equal_singles(batch, most):
     np.testing.assert_array_equal(recogniser.describe([several[i] for i in order]), together[order])
 
 
+def test_a_gpu_meets_few_shapes():
+    session = MeanSession()
+    session.device = "cuda"
+    recogniser = build(SFace, session)
+    for count in range(1, BATCH + 5):
+        several = crops(count)
+        np.testing.assert_array_equal(recogniser.describe(several), build(SFace, MeanSession()).describe(several))
+    assert {s[0] for s in session.shapes} == {1, 2, 4, 8, 16, 32}
+
+
 def test_no_crop_gives_no_row():
     assert build(SFace, MeanSession()).describe([]).shape == (0, 3)
 

@@ -88,7 +88,7 @@ class OnnxRecogniser:
                 f" (n, 3, {size.height}, {size.width})"
             )
         self._batch = min(BATCH, shape[0] or BATCH)
-        self._fixed_batch = shape[0] is not None or self._session.device != "cpu"
+        self._fixed_batch = shape[0] is not None
         self.dimension = self._run([np.zeros((size.height, size.width, 3), np.uint8)]).shape[1]
 
     def describe(self, crops: Sequence[Image]) -> Float32Array:
@@ -100,8 +100,9 @@ class OnnxRecogniser:
 
     def _run(self, crops: Sequence[Image]) -> Float32Array:
         blob = self._prepare(np.stack(crops))
-        if self._fixed_batch and len(blob) < self._batch:  # a GPU pays for every new shape
-            blob = np.concatenate([blob, np.zeros((self._batch - len(blob), *blob.shape[1:]), np.float32)])
+        missing = self._rows(len(blob)) - len(blob)
+        if missing:
+            blob = np.concatenate([blob, np.zeros((missing, *blob.shape[1:]), np.float32)])
         outputs = self._session.run({self._session.inputs[0].name: blob})
         output = np.asarray(max(outputs, key=np.size), np.float32)  # some exports also give the vector's length
         if len(output) != len(blob):
@@ -109,6 +110,12 @@ class OnnxRecogniser:
                 f"{type(self).__name__}: {self._file} gives {output.shape} for {len(blob)} crops, expected a row each"
             )
         return output.reshape(len(blob), -1)[: len(crops)]
+
+    def _rows(self, count: int) -> int:
+        """How many rows to run for so many crops: a GPU pays for every new shape, so there it is a power of two."""
+        if self._fixed_batch:
+            return self._batch
+        return count if self._session.device == "cpu" else min(self._batch, 1 << (count - 1).bit_length())
 
     def _prepare(self, pixels: Image) -> Float32Array:
         """(n, 3, h, w) float32 of (n, h, w, 3) RGB crops."""
