@@ -11,7 +11,7 @@ OUT      ?= out
 ENSEMBLE ?= embedded
 
 # make deploy-*: see deploy/README.md for each
-export CVAT_NETWORK CVAT_VERSION NUCTL NUCTL_PLATFORM NUCLIO_PROJECT NUCLIO_NAMESPACE DOCKER IMAGE_PREFIX GPU MODELS_DIR ENSEMBLE
+export CVAT_NETWORK CVAT_VERSION NUCTL NUCTL_PLATFORM NUCLIO_PROJECT NUCLIO_NAMESPACE DOCKER IMAGE_PREFIX GPU MODELS_DIR SHARED_DIR ENSEMBLE
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev annotate test lint types layers check specs bench images deploy-cpu deploy-gpu undeploy smoke serve clean
@@ -79,7 +79,7 @@ deploy-gpu:  ## deploy the functions beside a CVAT, GPU
 undeploy:  ## remove the functions
 	deploy/undeploy.sh
 
-smoke:  ## post a picture to the deployed functions and check the replies
+smoke:  ## ask the deployed functions and check the replies
 	deploy/smoke.sh
 
 clean:  ## remove the environment and caches (results stay)

@@ -10,6 +10,9 @@ source "${here}/checks.sh"
 
 # Settings of a served function that are handed on when they are set; the flavour decides the device, the image the folder.
 HANDED_ON=(ON_ERROR BUDGET_SECONDS MAX_PIXELS MAX_FACES THREADS SIDE_BY_SIDE GPU_MEMORY_MB)
+HANDED_ON+=(MAX_REQUEST_FACES MAX_CLUSTER_FACES TRACKS TRACK_MINUTES ON_LOST)
+# The one function that reads SHARED_DIR.
+READS_SHARED=auto-annotator-face-clustering
 
 # nuctl's --env ends in a shell line between single quotes, so a quote in a value would end it.
 add_environment() {
@@ -39,22 +42,26 @@ volume() {
   printf '      volumeMount: {name: %s, mountPath: %s, readOnly: true}\n' "$1" "$3"
 }
 
+shares() { [[ -n ${SHARED_DIR} && $1 == "${READS_SHARED}" ]]; }
+
 # Prints the file to give to nuctl: the function's own, or a copy with the mounted folders.
 function_file_to_deploy() {
-  local file="$1" copy
-  if [[ ${WEIGHTS} == baked ]]; then
+  local file="$1" copy name
+  name="$(function_name "${file}")"
+  if [[ ${WEIGHTS} == baked ]] && ! shares "${name}"; then
     printf '%s\n' "${file}"
     return 0
   fi
   if [[ $(grep -c '^spec:$' "${file}") != 1 ]] || grep -q '^  volumes:' "${file}"; then
-    die "${file}: expected one line 'spec:' and no volumes of its own; with WEIGHTS=baked it is deployed as it is"
+    die "${file}: expected one line 'spec:' and no volumes of its own; with WEIGHTS=baked and no SHARED_DIR it is deployed as it is"
   fi
-  copy="${SCRATCH}/$(function_name "${file}").yaml"
+  copy="${SCRATCH}/${name}.yaml"
   {
     sed '/^spec:$/q' "${file}"
     printf '  volumes:\n'
-    volume models "${MODELS_DIR}" "${MODELS_IN_IMAGE}"
+    [[ ${WEIGHTS} == baked ]] || volume models "${MODELS_DIR}" "${MODELS_IN_IMAGE}"
     [[ -z ${ENSEMBLE_DIR} ]] || volume ensemble "${ENSEMBLE_DIR}" "${ENSEMBLE_IN_IMAGE}"
+    ! shares "${name}" || volume shared "${SHARED_DIR}" "${SHARED_IN_IMAGE}"
     sed '1,/^spec:$/d' "${file}"
   } > "${copy}"
   printf '%s\n' "${copy}"
@@ -78,6 +85,10 @@ deploy_function() {
   if [[ -n ${READINESS_TIMEOUT:-} ]]; then arguments+=(--readiness-timeout "${READINESS_TIMEOUT}"); fi
   if [[ ${OFFLINE:-} == 1 ]]; then arguments+=(--no-pull); fi
   if [[ -n ${MODELS_DIR} ]]; then say "# ${given} mounts, read-only: ${MODELS_DIR}${ENSEMBLE_DIR:+ and ${ENSEMBLE_DIR}}"; fi
+  if shares "${name}"; then
+    say "# ${given} mounts, read-only: ${SHARED_DIR}"
+    arguments+=(--env "AUTO_ANNOTATOR_SHARED_DIR=${SHARED_IN_IMAGE}")
+  fi
   run "${NUCTL}" "${arguments[@]}" "${ENVIRONMENT[@]}" \
     || die "${name} was not deployed, see above. Its own words: docker logs nuclio-${NUCLIO_NAMESPACE:-nuclio}-${name};" \
       "deploy/README.md has a table of symptoms"

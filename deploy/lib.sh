@@ -4,8 +4,11 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 MODELS_IN_IMAGE=/opt/auto-annotator/models
 ENSEMBLE_IN_IMAGE=/opt/auto-annotator/ensemble
+SHARED_IN_IMAGE=/opt/auto-annotator/shared
 CHECK_IN_IMAGE=/opt/auto-annotator/check_image.py
 DEFAULT_PREFIX=auto-annotator
+# Pinned port of face-detection; the other functions follow it.
+FIRST_PORT=18101
 # The first driver that knows CUDA 13, which the GPU flavour is built for.
 MINIMUM_DRIVER=580
 
@@ -50,6 +53,7 @@ read_settings() {
     || die "GPU: got '${GPU}', expected all, numbers as in nvidia-smi -L (0 or 0,1), or UUIDs"
   read_ensemble
   read_models_dir
+  read_shared_dir
 }
 
 one_of() {
@@ -96,6 +100,15 @@ read_models_dir() {
   unreadable="$(find -L "${MODELS_DIR}" -maxdepth 1 ! -perm -o=r -print -quit)"
   [[ -z ${unreadable} ]] || problem "MODELS_DIR: others may not read ${unreadable}, and the function runs as its own user:" \
     "chmod -R o+rX '${MODELS_DIR}'"
+}
+
+# A folder of descriptor files that face-clustering may read, besides what a request carries.
+read_shared_dir() {
+  SHARED_DIR="${SHARED_DIR:-}"
+  [[ -n ${SHARED_DIR} ]] || return 0
+  [[ -d ${SHARED_DIR} ]] || die "SHARED_DIR: '${SHARED_DIR}' is not a folder; make it and put files of auto-annotator describe there"
+  SHARED_DIR="$(cd "${SHARED_DIR}" && pwd -P)"
+  mountable SHARED_DIR "${SHARED_DIR}"
 }
 
 # docker --mount takes a comma for the next option, and nuctl hands the text through a shell and through YAML.

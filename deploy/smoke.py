@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Post pictures to a deployed function as CVAT does, and check what comes back.
+"""Post requests to a deployed function as CVAT and others do, and check what comes back.
 
-`smoke.py http://127.0.0.1:18101/` needs nothing but Python. Where the package is installed the picture is a real face (one of
-its samples); else a generated picture without a face, for which only the form of the reply is checked.
+`smoke.py http://127.0.0.1:18101/` asks face-detection, `--function` names another. It needs nothing but Python. Where the package
+is installed the picture is a real face (one of its samples); else a generated picture without a face, for which only the form of
+the reply is checked.
 """
 
 from __future__ import annotations
@@ -11,94 +12,21 @@ import argparse
 import base64
 import json
 import math
-import struct
 import sys
-import time
-import urllib.error
-import urllib.request
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where Python runs isolated
+
+import smoke_services
+from smoke_http import Answer, SmokeError, check_refusal, choose_picture, generated_picture, json_of, post, wait_until_ready
+
+__all__ = ["generated_picture"]
 
 LABELS = {"face": "rectangle", "face_landmarks": "skeleton", "face_error": "tag"}
 POINTS = {"right_eye", "left_eye", "nose", "mouth_right", "mouth_left"}
-CALL_SECONDS = 120.0
-"""CVAT gives up then."""
 HIGH_THRESHOLD = 0.99
-
-
-class SmokeError(Exception):
-    """A reply that CVAT would not take, or none at all; the message says what was expected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the function sent: status, content type, body, and how long it took in seconds."""
-
-    status: int
-    content_type: str
-    body: bytes
-    seconds: float
-
-
-def post(url: str, body: bytes) -> Answer:
-    """POST a JSON body with the only header CVAT's direct mode sends.
-
-    Raises:
-        SmokeError: if nobody answers in `CALL_SECONDS`.
-    """
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 (http, see main)
-    start = time.perf_counter()
-    try:
-        with _opener().open(request, timeout=CALL_SECONDS) as response:
-            return Answer(
-                status=response.status,
-                content_type=response.headers.get("Content-Type", ""),
-                body=response.read(),
-                seconds=time.perf_counter() - start,
-            )
-    except urllib.error.HTTPError as error:
-        with error:
-            body = error.read()
-        return Answer(
-            status=error.code, content_type=error.headers.get("Content-Type", ""), body=body, seconds=time.perf_counter() - start
-        )
-    except OSError as error:
-        raise SmokeError(f"no answer from {url}: {error}") from error
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """One without proxies: the function is a neighbour, and pictures go nowhere else."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def wait_until_ready(url: str, seconds: float) -> None:
-    """Ask Nuclio's health path until somebody answers.
-
-    Raises:
-        SmokeError: if nobody did after `seconds`.
-    """
-    health, end = urljoin(url, "__internal/health"), time.monotonic() + seconds
-    while True:
-        try:
-            with _opener().open(health, timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code < 500:  # somebody is there who does not know the path
-                return
-            reason = f"status {error.code}"
-        except OSError as error:
-            reason = str(error)
-        if time.monotonic() >= end:
-            raise SmokeError(
-                f"nobody is ready at {url} after {seconds:.0f} s ({reason}): is the function deployed (nuctl get function"
-                " --platform local), is the port right (PORT=...), what does docker logs nuclio-nuclio-<name> say"
-            )
-        time.sleep(0.5)
 
 
 def request_body(picture: bytes, threshold: float | None = None) -> bytes:
@@ -113,14 +41,7 @@ def items_of(answer: Answer) -> list[dict[str, Any]]:
     Raises:
         SmokeError: names the first broken rule.
     """
-    if answer.status != 200:
-        raise SmokeError(f"status is {answer.status}, expected 200; the reply begins {answer.body[:200]!r}")
-    if not answer.content_type.startswith("application/json"):
-        raise SmokeError(f"content type is {answer.content_type!r}, expected application/json")
-    try:
-        items = json.loads(answer.body)
-    except ValueError as error:
-        raise SmokeError(f"the reply is not JSON: {error}") from error
+    items = json_of(answer)
     if not isinstance(items, list):
         raise SmokeError(f"the reply is a JSON {type(items).__name__}, expected a list")
     for item in items:
@@ -175,37 +96,6 @@ def _percent(item: dict[str, Any]) -> int:
     return int(value)
 
 
-def generated_picture(side: int = 256) -> bytes:
-    """A grey gradient as PNG, made without any library; there is no face in it."""
-    rows = b"".join(b"\0" + bytes((x + y) % 256 for x in range(side)) for y in range(side))
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def choose_picture(path: Path | None) -> tuple[bytes, str, bool]:
-    """Bytes of the picture, what it is, and whether a face is known to be in it.
-
-    Raises:
-        SmokeError: if the user's own picture cannot be read.
-    """
-    if path is not None:
-        try:
-            return path.read_bytes(), "your picture", False
-        except OSError as error:
-            raise SmokeError(f"PICTURE: {error}") from error
-    try:
-        from auto_annotator.config import load_settings
-        from auto_annotator.samples import sample_pictures
-
-        return sample_pictures(load_settings().models, progress=False)[0].read_bytes(), "a portrait", True
-    except Exception as error:  # the package is not there, or the index is not: no reason to give up
-        return generated_picture(), f"a generated picture, no face in it (no sample: {type(error).__name__})", False
-
-
 def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and function of each check; a function says what it saw, or raises SmokeError."""
 
@@ -236,10 +126,7 @@ def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Calla
         return f"face_error, reason {attribute(items[0], 'reason')}"
 
     def refuses_nonsense() -> str:
-        answer = post(url, b'{"no": "image"}')
-        if answer.status != 400:
-            raise SmokeError(f"status is {answer.status}, expected 400 for a request without a picture")
-        return "status 400"
+        return check_refusal(post(url, b'{"no": "image"}'), "a request without a picture")
 
     yield "a picture", finds
     yield "a threshold", honours_threshold
@@ -247,11 +134,20 @@ def checks(url: str, picture: bytes, *, face: bool) -> Iterator[tuple[str, Calla
     yield "a request without picture", refuses_nonsense
 
 
+CHECKS: dict[str, Callable[..., Iterator[tuple[str, Callable[[], str]]]]] = {
+    "face-detection": checks,
+    "face-tracker": smoke_services.tracker,
+    "face-descriptor": smoke_services.descriptor,
+    "face-clustering": smoke_services.clustering,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every check; 0 = all is well, 1 = something is not, 2 = nobody there or wrong arguments."""
     parser = argparse.ArgumentParser(description="Post pictures to a deployed function as CVAT does, and check the replies.")
     parser.add_argument("url", help="address of the function's own port, http://HOST:PORT/")
     parser.add_argument("--name", default="the function", help="how to call it in the report")
+    parser.add_argument("--function", choices=sorted(CHECKS), default="face-detection", help="what the function is")
     parser.add_argument("--picture", type=Path, help="a picture of your own")
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait until it is ready")
     args = parser.parse_args(argv)
@@ -265,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write(f"{args.name} at {args.url}, with {what}\n")
     failed = False
-    for name, check in checks(args.url, picture, face=face):
+    for name, check in CHECKS[args.function](args.url, picture, face=face):
         try:
             sys.stdout.write(f"  ok    {name}: {check()}\n")
         except SmokeError as error:

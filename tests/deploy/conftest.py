@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,16 +23,21 @@ TOOLS = ("bash", "sed", "grep", "find", "head", "sort", "tr", "mktemp", "rm", "d
 
 
 class Workshop:
-    """Runs the scripts of `deploy/` in a copy of the checkout, with nothing on PATH but `TOOLS` and the stand-ins."""
+    """Runs the scripts of `deploy/` in a copy of the checkout, with nothing on PATH but `TOOLS` and the stand-ins.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where the copy is made.
+        functions: folders of functions that are in it.
+    """
+
+    def __init__(self, folder: Path, functions: tuple[str, ...]) -> None:
         self.folder, self.root, self.bin = folder, folder / "a check out", folder / "bin"
         self.bin.mkdir()
         for name in TOOLS:
             found = shutil.which(name)
             assert found, f"{name} is needed by the scripts"
             (self.bin / name).symlink_to(found)
-        for part in ("deploy", "functions", "common/auto_annotator/ensembles"):
+        for part in ("deploy", "common/auto_annotator/ensembles", *(f"functions/{name}" for name in functions)):
             shutil.copytree(REPOSITORY / part, self.root / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPOSITORY / "common/auto_annotator/__init__.py", self.root / "common/auto_annotator/__init__.py")
         self.answers: list[dict] = []
@@ -104,6 +112,62 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
+    """The checkout with one function, which is enough for most of what the scripts do."""
     if os.name != "posix":
         pytest.skip("the scripts are for bash")
-    return Workshop(tmp_path)
+    return Workshop(tmp_path, ("face-detection",))
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Workshop:
+    """The checkout with all its functions."""
+    if os.name != "posix":
+        pytest.skip("the scripts are for bash")
+    return Workshop(tmp_path, tuple(sorted(path.name for path in (REPOSITORY / "functions").iterdir())))
+
+
+@pytest.fixture(scope="module")
+def smoke(repository):
+    spec = importlib.util.spec_from_file_location("smoke", repository / "deploy" / "smoke.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["smoke"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["smoke"]
+
+
+@pytest.fixture
+def serve():
+    """Function: start a server whose answer to a parsed request is (status, content type, text); returns its address."""
+    servers = []
+
+    def start(answer, health=200):
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def reply(self, status, kind, text):
+                body = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                assert self.path == "/__internal/health"
+                self.reply(health, "text/plain", "")
+
+            def do_POST(self):
+                assert (self.path, self.headers["Content-Type"]) == ("/", "application/json")
+                self.reply(*answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

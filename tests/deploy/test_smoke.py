@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -29,53 +26,6 @@ POINTS = {
     "elements": [{"label": n, "type": "points", "points": [20.5, 20], "outside": False, "attributes": []} for n in NAMES],
 }  # fmt: skip
 ERROR = {"label": "face_error", "type": "tag", "attributes": [{"name": "reason", "value": "not_an_image"}]}
-
-
-@pytest.fixture(scope="module")
-def smoke(repository):
-    spec = importlib.util.spec_from_file_location("smoke", repository / "deploy" / "smoke.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["smoke"] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["smoke"]
-
-
-@pytest.fixture
-def serve():
-    """Function: start a server whose answer to a parsed request is (status, content type, text); returns its address."""
-    servers = []
-
-    def start(answer, health=200):
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def reply(self, status, kind, text):
-                body = text.encode()
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self):
-                assert self.path == "/__internal/health"
-                self.reply(health, "text/plain", "")
-
-            def do_POST(self):
-                assert (self.path, self.headers["Content-Type"]) == ("/", "application/json")
-                self.reply(*answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def good(body):
@@ -272,7 +222,8 @@ def test_the_script_asks_every_detector(workshop, serve, own):
 def test_the_script_takes_the_pinned_port_and_brackets_ipv6(workshop):
     result = workshop.run("smoke.sh", DRY_RUN="1", PYTHON=sys.executable, HOST="::1")
     assert result.returncode == 0
-    assert "smoke.py http://\\[::1\\]:18101/ --name auto-annotator-face-detection --wait 60" in result.stdout
+    words = "--name auto-annotator-face-detection --function face-detection --wait 60"
+    assert f"smoke.py http://\\[::1\\]:18101/ {words}" in result.stdout
 
 
 def test_the_script_without_python(workshop):
