@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "identity_doubtful": "The recognisers are not sure of this face; it should not decide who is who.",
     "aligned_by_box": "The landmarks are missing or absurd; the box alone told the recognisers where the face is.",
     "few_recognisers": "A recogniser did not describe this face.",
+    "doubtful_person": "The face may belong to somebody else than the person it was given to.",
 }
 """Code -> sentence for a person. Codes go into CVAT attributes and files: they never change their meaning."""
 

@@ -1,4 +1,4 @@
-"""`auto-annotator annotate`: the main job: detect, then every export and the page, in one folder."""
+"""`auto-annotator annotate`: the main job: detect, find who is who, then every export and the pages, in one folder."""
 
 from __future__ import annotations
 
@@ -7,16 +7,31 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from auto_annotator.commands.cluster import summary as people_summary
 from auto_annotator.commands.detect import add_input_options
+from auto_annotator.commands.finding_people import (
+    CLUSTERS,
+    DESCRIPTORS,
+    FILES,
+    PEOPLE,
+    cluster_folder,
+    describe_folder,
+    leftovers,
+    people_page,
+    picture_records,
+)
 from auto_annotator.commands.options import settings_of
 from auto_annotator.commands.pictures import Picture, find_pictures
 from auto_annotator.commands.run import detect_pictures, make_folder
-from auto_annotator.config import load_ensemble
+from auto_annotator.config import EnsembleConfig, Settings, load_ensemble
 from auto_annotator.cvat.labels import label_constructor
+from auto_annotator.errors import WeightsError
+from auto_annotator.exchange.clusters_file import ClusterFile
+from auto_annotator.exchange.descriptors_file import read_descriptors
 from auto_annotator.reports.coco import write_coco
 from auto_annotator.reports.cvat_xml import write_cvat_xml
 from auto_annotator.reports.page import write_page
-from auto_annotator.reports.records import read_records
+from auto_annotator.reports.people_attributes import PeopleAttributes
 from auto_annotator.samples import sample_pictures
 from auto_annotator.weights import pull
 
@@ -54,30 +69,56 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         resume=args.resume,
         overwrite=args.overwrite,
-        exports=[args.out / name for name in EXPORTS],
+        exports=[args.out / name for name in (*EXPORTS, CLUSTERS)] + leftovers(args.out),
     )
-    export(args.out, pictures, ensemble.name)
     sys.stderr.write(f"{summary}\n")
-    for name in (FACES, *EXPORTS):
+    people = find_people(args.out, pictures, ensemble, settings)
+    export(args.out, pictures, ensemble.name, people)
+    for name in (FACES, *EXPORTS, *(FILES if people is not None else ())):
         sys.stdout.write(f"{args.out / name}\n")
     return summary.exit_code
 
 
-def export(out: Path, pictures: Sequence[Picture], ensemble: str) -> None:
+def find_people(out: Path, pictures: Sequence[Picture], ensemble: EnsembleConfig, settings: Settings) -> ClusterFile | None:
+    """Who is who among the faces that were found; None, with a word why, if the ensemble cannot tell.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, with a message how to go on.
+    """
+    from auto_annotator.pipeline import build_description
+
+    if not ensemble.descriptors:
+        sys.stderr.write(f"no people: ensemble {ensemble.name} has no descriptors\n")
+        return None
+    try:
+        describe = build_description(settings)
+    except WeightsError as error:
+        sys.stderr.write(f"no people: {error}\n")
+        return None
+    paths = {picture.name: picture.path for picture in pictures}
+    described = describe_folder(picture_records(pictures, out / FACES), paths, out, settings, describe)
+    sys.stderr.write(f"{described}\n")
+    content = cluster_folder(out, read_descriptors(out / DESCRIPTORS))
+    people_page(content, paths, out, detection_page=PAGE)
+    sys.stderr.write(f"{people_summary(content)}\n")
+    return content
+
+
+def export(out: Path, pictures: Sequence[Picture], ensemble: str, people: ClusterFile | None = None) -> None:
     """Every export of the finished records, in the order of the pictures, each file replaced as a whole.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, with a message how to write the rest.
     """
     paths = {picture.name: picture.path for picture in pictures}
-    order = {name: number for number, name in enumerate(paths)}
-    records = sorted((r for r in read_records(out / FACES) if r.image in order), key=lambda r: order[r.image])
+    records = picture_records(pictures, out / FACES)
+    more = PeopleAttributes(people) if people is not None else None
     try:
         # No error tags: a picture that could not be read here is, for the same reason, not a frame of the CVAT task, and CVAT
         # refuses a whole file that names a frame it does not have.
-        write_cvat_xml(records, out / CVAT, labels=label_constructor(), error_tags=False)
+        write_cvat_xml(records, out / CVAT, labels=label_constructor(), error_tags=False, more=more)
         write_coco(records, out / COCO)
-        write_page(records, paths, out / PAGE, subtitle=f"ensemble {ensemble}")
+        write_page(records, paths, out / PAGE, subtitle=f"ensemble {ensemble}", people_page=PEOPLE if people is not None else "")
     except KeyboardInterrupt:
         text = f"interrupted: all pictures are in {out / FACES}, not every export is written"
         raise KeyboardInterrupt(f"{text}; the same command with --resume (without --overwrite) writes them") from None

@@ -110,6 +110,21 @@ class Meta:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What people have said so far, by face key; the next run keeps to it.
+
+    Attributes:
+        must: pairs that are one person.
+        cannot: pairs that are two people.
+        never: faces that are never to be clustered.
+    """
+
+    must: tuple[tuple[str, str], ...] = ()
+    cannot: tuple[tuple[str, str], ...] = ()
+    never: tuple[str, ...] = ()
+
+
 @with_config({"extra": "ignore"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFile:
@@ -123,6 +138,7 @@ class ClusterFile:
         doubtful: keys of faces that a person should look at, most doubtful first.
         conflicts: human words that contradict each other.
         warnings: sentences about the data as a whole.
+        words: what people have said so far.
         faces: in the order of the descriptors files.
         registry: the identity registry as JSON (`clustering.identity`), opaque here.
 
@@ -138,6 +154,7 @@ class ClusterFile:
     doubtful: tuple[str, ...] = ()
     conflicts: tuple[Contradiction, ...] = ()
     warnings: tuple[str, ...] = ()
+    words: Words = Words()
     faces: tuple[ClusteredFace, ...]
     registry: dict[str, Any] = field(default_factory=dict)
 
@@ -175,7 +192,7 @@ def write_clusters(path: Path, content: ClusterFile) -> None:
             stream.write(f"{',' * (number > 0)}\n{json.dumps(part.name)}: ")
             value = getattr(content, part.name)
             if part.name not in _MANY:
-                stream.write(json.dumps(asdict(value) if isinstance(value, Meta) else value, allow_nan=False))
+                stream.write(json.dumps(asdict(value) if isinstance(value, Meta | Words) else value, allow_nan=False))
                 continue
             stream.write("[")
             for row, entry in enumerate(value):

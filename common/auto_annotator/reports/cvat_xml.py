@@ -22,7 +22,7 @@ as escaped text. Box and skeleton of one face share a `group_id`, counted from 1
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # only writes; nothing is parsed here
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,18 @@ MAX_TEXT = 4096
 Label = Mapping[str, Any]
 """A label as CVAT's raw label editor takes it: name, type, attributes, for skeletons also sublabels and svg."""
 
+More = Callable[[Record], Sequence[Mapping[str, str]]]
+"""A record -> for each of its faces attribute values by name, such as `person`."""
+
 
 def write_cvat_xml(
-    records: Iterable[Record], path: Path, *, labels: Sequence[Label], name: str = "faces", error_tags: bool = True
+    records: Iterable[Record],
+    path: Path,
+    *,
+    labels: Sequence[Label],
+    name: str = "faces",
+    error_tags: bool = True,
+    more: More | None = None,
 ) -> None:
     """Write all records; memory use does not grow with their number.
 
@@ -56,6 +65,7 @@ def write_cvat_xml(
         name: name of the task in the file's meta part; CVAT does not use it on import.
         error_tags: give a picture that could not be read an entry with the tag `face_error`. CVAT refuses a whole file that
             names a picture the task does not have, so switch it off when such pictures were left out of the task.
+        more: for each face of a record attribute values that detection does not know, or that replace its own.
 
     Raises:
         ConfigError: if the schema lacks one of the three labels.
@@ -69,7 +79,7 @@ def write_cvat_xml(
         stream.write(_text(_meta(labels, name)))
         for number, record in enumerate(records):
             if record.error is None or error_tags:
-                stream.write(_text(_image(number, record, schema)))
+                stream.write(_text(_image(number, record, schema, more)))
         stream.write("</annotations>\n")
 
 
@@ -120,7 +130,7 @@ def _default(attribute: Mapping[str, Any]) -> str:
     return str(attribute.get("default_value") or next(iter(attribute.get("values", ())), ""))
 
 
-def _image(number: int, record: Record, schema: Mapping[str, Label]) -> ET.Element:
+def _image(number: int, record: Record, schema: Mapping[str, Label], more: More | None) -> ET.Element:
     image = ET.Element("image", id=str(number), name=printable(record.image))
     if record.error is not None:
         tag = ET.SubElement(image, "tag", label=ERROR, source="auto")
@@ -128,19 +138,20 @@ def _image(number: int, record: Record, schema: Mapping[str, Label]) -> ET.Eleme
         return image
     image.set("width", str(record.width))
     image.set("height", str(record.height))
-    for group, face in enumerate(record.faces, start=1):
-        _box(image, face, group, schema[FACE])
+    values = more(record) if more is not None else [{}] * len(record.faces)
+    for group, (face, known) in enumerate(zip(record.faces, values, strict=True), start=1):
+        _box(image, face, group, schema[FACE], known)
         _skeleton(image, face, record, group)
     return image
 
 
-def _box(image: ET.Element, face: FaceRecord, group: int, label: Label) -> None:
+def _box(image: ET.Element, face: FaceRecord, group: int, label: Label, known: Mapping[str, str]) -> None:
     box = ET.SubElement(image, "box", label=FACE, source="auto", occluded="0")
     for name, value in zip(("xtl", "ytl", "xbr", "ybr"), face.box, strict=True):
         box.set(name, _pixels(value))
     box.set("z_order", "0")
     box.set("group_id", str(group))
-    _attributes(box, label, face_attributes(face))
+    _attributes(box, label, {**face_attributes(face), **known})
 
 
 def face_attributes(face: FaceRecord) -> dict[str, str]:

@@ -67,6 +67,7 @@ def write_page(
     *,
     title: str = "Faces found",
     subtitle: str = "",
+    people_page: str = "",
     max_pictures: int = MAX_PICTURES,
     read: Read | None = None,
 ) -> None:
@@ -79,6 +80,7 @@ def write_page(
         path: the HTML file to write.
         title: heading of the page.
         subtitle: a line below it, for example the name of the ensemble.
+        people_page: file name of the page of people beside this one, empty = none.
         max_pictures: how many pictures to show; the page says how many were left out.
         read: file -> upright RGB picture, default `imageio.read`.
 
@@ -93,6 +95,7 @@ def write_page(
     views = _views(shown, pictures, read)
     index = [(f"p{i}", short_name(r.image), len(r.faces), r.review_count) for i, r in enumerate(shown, start=1)]
     values: dict[str, Any] = {"title": printable(title), "subtitle": printable(subtitle), "summary": summary, "index": index}
+    values["people_page"] = people_page
     left_out = summary.pictures - summary.failed_count - len(shown)
     with replacing(path) as stream:
         for piece in template(TEMPLATE).generate(**values, views=views, left_out=left_out):
