@@ -35,7 +35,7 @@ class Opinions:
     """What each recogniser said of each face, before the fusion.
 
     Attributes:
-        plain: by member (n, d) float32 vectors of unit length of the crop; a row of zeros = it has none.
+        plain: by member (n, d) float32 vectors of the crop as the model gives them; a row of zeros = it has none.
         mirrored: by member the same of the mirrored crop; members that do not mirror are absent.
         by_box: (n,) bool: the box placed the face, its points being missing or absurd.
         failures: for each face an empty text, or the code of why there was no crop.
@@ -199,7 +199,7 @@ def _notes(opinions: Opinions, described: npt.NDArray[np.bool_]) -> tuple[tuple[
 
 
 def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
-    """(n, d) unit rows of crops; zeros where the member gave no vector.
+    """(n, d) float32 rows of crops as the model gives them; zeros where the member gave no vector.
 
     Raises:
         MemberError: if the answer has another shape, or no finite row at all.
@@ -208,9 +208,10 @@ def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
     expected = (len(crops), member.recogniser.dimension)
     if raw.shape != expected or raw.dtype.kind != "f":
         raise MemberError(f"vectors of {raw.dtype} {raw.shape}, expected float {expected}")
-    if not np.isfinite(raw).all(axis=1).any():
+    finite = np.isfinite(raw).all(axis=1)
+    if not finite.any():
         raise MemberError(f"vectors of {len(raw)} crops, none of them finite")
-    return unit_rows(raw)[0]
+    return np.asarray(np.where(finite[:, None], raw, 0), np.float32)
 
 
 def build_description(settings: Settings) -> FaceDescription:
