@@ -208,7 +208,7 @@ def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
     expected = (len(crops), member.recogniser.dimension)
     if raw.shape != expected or raw.dtype.kind != "f":
         raise MemberError(f"vectors of {raw.dtype} {raw.shape}, expected float {expected}")
-    finite = np.isfinite(raw).all(axis=1)
+    finite = np.asarray(np.isfinite(raw).all(axis=1), np.bool_)
     if not finite.any():
         raise MemberError(f"vectors of {len(raw)} crops, none of them finite")
     return np.asarray(np.where(finite[:, None], raw, 0), np.float32)
