@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from fake_recognisers import GridRecogniser, RaisingRecogniser, description
 
+from auto_annotator.alignment import align
+from auto_annotator.crops import Pyramid
 from auto_annotator.errors import MemberError
 from auto_annotator.fusion.descriptors import DescriptorCalibration, MemberCalibration
-from auto_annotator.pipeline.description import CHUNK
+from auto_annotator.pipeline.description import CHUNK, SMALL_SHIFTS, SMALL_SIDE
 from auto_annotator.review import REASONS
 from auto_annotator.types import Faces
 
@@ -202,3 +204,28 @@ def test_the_hash_tells_model_sets_apart():
         description({"a": GridRecogniser(), "b": GridRecogniser()}).model_hash,
     }
     assert len(others | {base}) == 4
+
+
+@pytest.mark.parametrize(("side", "looks"), [(SMALL_SIDE - 1, len(SMALL_SHIFTS)), (SMALL_SIDE + 1, 1)])
+def test_a_small_face_is_looked_at_from_several_crops(side, looks):
+    class Counting(GridRecogniser):
+        crops = 0
+
+        def describe(self, crops):
+            self.crops += len(crops)
+            return super().describe(crops)
+
+    recogniser, image = Counting(), picture()
+    describe = description({"a": recogniser})
+    faces = boxes(3, side=side)
+    described = describe(image, faces)
+    assert recogniser.crops == 3 * looks * 2  # each crop is mirrored, too
+    np.testing.assert_allclose(np.linalg.norm(described.vectors, axis=1), 1, atol=1e-5)
+    plain = describe.opinions(image, faces).plain["a"]
+    single = []
+    template = describe.descriptors.members[0].template
+    for shift in SMALL_SHIFTS if looks > 1 else (0.0,):
+        matrices = align(faces, template, width=SIDE, height=SIDE).matrices
+        matrices[:, 1, 2] += shift * template.height
+        single.append(GridRecogniser().describe([Pyramid(image).crop(m, template.size, cubic=True) for m in matrices]))
+    np.testing.assert_allclose(plain, np.mean(single, axis=0), rtol=1e-4, atol=1e-4)
