@@ -274,3 +274,9 @@ def test_the_entrypoint_switches_core_dumps_off_and_keeps_the_arguments(reposito
 
 def test_this_suite_runs_on_the_interpreter_of_the_image(text):
     assert base_python(text) == ".".join(map(str, sys.version_info[:2]))
+
+
+def test_the_clustering_finds_a_place_for_what_it_compiles(stages):
+    """Numba wants to write beside its source, which belongs to root, or below a home, which the user has not."""
+    variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(stages[-1].all("ENV"))))
+    assert variables["NUMBA_CACHE_DIR"].startswith("/tmp/")
