@@ -79,7 +79,7 @@ PROJECT = {"nuclio.io/project-name": "faces"}
 @pytest.mark.parametrize(
     ("name", "path", "value", "found"),
     [
-        ("face-descriptor", "metadata.annotations.type", "detector", {"type"}),
+        ("face-descriptor", "metadata.annotations.type", "tracker", {"type"}),
         ("face-descriptor", "metadata.annotations.spec", json.dumps(nuclio_spec()), {"annotation"}),
         ("face-descriptor", "metadata.annotations.version", "1", {"annotation"}),
         ("face-descriptor", "metadata.annotations.name", None, set()),
