@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from auto_annotator.serving import shared_files, values
 from auto_annotator.serving.replies import RequestError
 from auto_annotator.types import Constraints
 
-METHODS = ("potts", "dbscan", "hdbscan")
+Method = Literal["potts", "dbscan", "hdbscan"]
+METHODS: tuple[Method, ...] = get_args(Method)
 MAX_HASH = 128
 """Longest text of a model hash."""
 
@@ -39,7 +40,7 @@ class ClusterRequest:
     constraints: Constraints
     previous: npt.NDArray[np.int64] | None
     threshold: float | None
-    method: str
+    method: Method
     model_hash: str | None
     from_file: bool
 
@@ -80,9 +81,9 @@ def parse_request(given: dict[str, Any], settings: Settings) -> ClusterRequest:
     )
 
 
-def _options(given: dict[str, Any]) -> tuple[str, float | None, str | None]:
-    method = given.get("method", METHODS[0])
-    if method not in METHODS:
+def _options(given: dict[str, Any]) -> tuple[Method, float | None, str | None]:
+    method = next((m for m in METHODS if m == given.get("method", METHODS[0])), None)
+    if method is None:
         raise RequestError(f"method: got another one, expected one of {', '.join(METHODS)}")
     model_hash = given.get("model_hash")
     if model_hash is not None and not (isinstance(model_hash, str) and 0 < len(model_hash) <= MAX_HASH):

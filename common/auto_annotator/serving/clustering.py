@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.config import Settings
-from auto_annotator.serving.cluster_requests import ClusterRequest, parse_request
+from auto_annotator.serving.cluster_requests import ClusterRequest, Method, parse_request
 from auto_annotator.serving.replies import Answer, Reply, handle_object
 from auto_annotator.types import Clusters, Constraints
 
@@ -45,7 +45,7 @@ class FaceClusters:
         settings: `max_cluster_faces` and `shared_dir` are used here.
     """
 
-    clustering: Callable[[str], Clustering]
+    clustering: Callable[[Method], Clustering]
     settings: Settings
 
     def __call__(self, body: object) -> Reply:

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from auto_annotator.serving.cluster_requests import Method
 from auto_annotator.serving.clustering import Clustering, FaceClusters
 from auto_annotator.serving.descriptor import FaceDescriptor
 from auto_annotator.serving.models import Models, Service
@@ -55,7 +56,7 @@ def load_face_clustering(models: Models) -> Service:
     from auto_annotator.clustering.settings import ClusteringSettings
     from auto_annotator.pipeline import FaceClustering
 
-    def engine(method: str) -> Clustering:
+    def engine(method: Method) -> Clustering:
         return FaceClustering(ClusteringSettings(method=method))
 
     engine("potts")(np.eye(8, 16, dtype=np.float32), quality=None, constraints=None, previous=None, threshold=None)
