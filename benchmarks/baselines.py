@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,9 @@ NEIGHBOURS = 200
 QUERY_ROWS = 1024
 DENSE_LIMIT = 15_000
 """Largest set for the methods that need all pairs."""
+
+SAMPLE = 20_000
+"""Random pairs that tell the cosine of strangers."""
 
 IMMICH_CORE = 3
 IMMICH_DISTANCE = 0.5
@@ -123,14 +127,13 @@ def average_linkage(graph: Graph, threshold: float) -> np.ndarray:
     from scipy.spatial.distance import pdist
 
     _all_pairs(graph)
-    key = id(graph)
-    if key not in _trees:
-        _trees.clear()
-        _trees[key] = linkage(pdist(graph.vectors.astype(np.float32), "cosine"), "average")
-    return fcluster(_trees[key], 1 - threshold, "distance")
+    if _tree.get("graph") is not graph:
+        _tree.update(graph=graph, links=linkage(pdist(graph.vectors.astype(np.float32), "cosine"), "average"))
+    return fcluster(_tree["links"], 1 - threshold, "distance")
 
 
-_trees: dict[int, np.ndarray] = {}
+_tree: dict[str, Any] = {}
+"""The tree of the last graph: a threshold only cuts it."""
 
 
 def hdbscan(graph: Graph, size: float) -> np.ndarray:
@@ -185,6 +188,15 @@ class Method:
     grid: Sequence[float]
     default: float | None
     parameter: str = "cosine"
+
+    def on(self, graph: Graph) -> list[float]:
+        """What to try on a set. Thresholds lie between the cosine of strangers there and 1: some recognisers start at .8."""
+        if self.parameter != "cosine":
+            return list(self.grid)
+        rng = np.random.default_rng(0)
+        first, second = rng.integers(0, len(graph), (2, SAMPLE))
+        strangers = float(np.median(np.einsum("ij,ij->i", graph.vectors[first], graph.vectors[second])))
+        return [strangers + (1 - strangers) * share for share in self.grid]
 
 
 THRESHOLDS = tuple(np.arange(0.30, 0.86, 0.05).round(2).tolist())

@@ -1,0 +1,127 @@
+"""Clusterings side by side: ours at its one shipped default, peers at their default and at their best threshold in hindsight.
+
+Peers work on one exact graph of nearest neighbours (its seconds and memory are in theirs). They see vectors only; ours sees
+quality and pictures as well, and a second row of ours shows what it does without them. Every figure of seconds and memory comes
+from a process of its own; memory is the peak of that whole process.
+
+python -m benchmarks.clustering [--sets lfw celeba_wild ms1m-hard album twins] [--faces 20000] [--seeds 100 101 102 103 104]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from auto_annotator.evaluation.clustering import score
+from benchmarks.baselines import METHODS, Graph, Method, build_graph
+from benchmarks.clustering_child import OURS, OURS_BLIND, run_alone
+from benchmarks.clustering_measure import HEADER, Measured, mean_and_spread, measure
+from benchmarks.clustering_sets import FaceSet, face_sets
+from benchmarks.common import NotAvailable, table
+
+SETS = ("lfw", "celeba_wild", "ms1m-hard", "album", "album-junk", "twins")
+FACES = 20_000
+SEED = 100
+
+Rows = dict[tuple[str, str], list[Measured]]
+
+
+def quality_of(labels: np.ndarray, faces: FaceSet) -> float:
+    """What "best" means for a peer: the mean of pairwise and BCubed F."""
+    scores = score(labels, faces.identity)
+    return (scores.pairwise_f + scores.bcubed_f) / 2
+
+
+def best_parameter(method: Method, graph: Graph, faces: FaceSet) -> float:
+    """The parameter with the best result in hindsight: over the grid, then half a step to either side."""
+    grid = method.on(graph)
+    tried = {p: quality_of(method.run(graph, p), faces) for p in grid}
+    best = max(tried, key=lambda p: tried[p])
+    if method.parameter == "cosine":
+        step = (grid[1] - grid[0]) / 2
+        tried |= {p: quality_of(method.run(graph, p), faces) for p in (best - step, best + step)}
+    return max(tried, key=lambda p: tried[p])
+
+
+def measured(method: str, parameter: float, faces: FaceSet) -> Measured:
+    """A method on a set, in a process of its own. Faces without a vector are unknown to it."""
+    described = np.abs(faces.vectors).sum(axis=1) > 0
+    labels = np.full(len(described), -1)
+    labels[described], seconds, megabytes = run_alone(method, parameter, faces.select(described))
+    return measure(faces, labels, parameter=parameter, seconds=seconds, megabytes=megabytes)
+
+
+def methods(faces: FaceSet) -> Iterator[tuple[str, str, Callable[[], float]]]:
+    """Rows of the table: name, kind, and what finds the parameter."""
+    yield OURS, "default", lambda: float("nan")
+    if faces.quality is not None or faces.images is not None:
+        yield OURS_BLIND, "default", lambda: float("nan")
+    described = faces.select(np.abs(faces.vectors).sum(axis=1) > 0)
+    graph = build_graph(described.vectors)
+    for name, method in METHODS.items():
+        if method.default is not None:
+            yield name, "default", partial(float, method.default)
+        yield name, "best", partial(best_parameter, method, graph, described)
+
+
+def side_by_side(sets: list[FaceSet]) -> tuple[Rows, list[str]]:
+    """Rows of all methods over sets of one kind, and why some are missing."""
+    rows: Rows = {}
+    missing: list[str] = []
+    for faces in sets:
+        for name, kind, parameter in methods(faces):
+            try:
+                rows.setdefault((name, kind), []).append(measured(name, parameter(), faces))
+            except NotAvailable as error:
+                missing.append(f"{name}: {error}")
+    return {key: values for key, values in rows.items() if values}, list(dict.fromkeys(missing))
+
+
+def with_parameter(kind: str, values: list[Measured]) -> str:
+    """`best 0.55`: the kind of row and the parameter, its mean over the seeds."""
+    mean = float(np.mean([value.parameter for value in values]))
+    return kind if np.isnan(mean) else f"{kind} {mean:.3g}"
+
+
+def report(sets: list[FaceSet]) -> tuple[str, Rows]:
+    """The table of sets of one kind, and its rows."""
+    first = sets[0]
+    rows, missing = side_by_side(sets)
+    lines = [[name, with_parameter(kind, values), *mean_and_spread(values)] for (name, kind), values in rows.items()]
+    title = first.name if len(sets) == 1 else f"{first.name.rsplit(' seed', 1)[0]}, {len(sets)} seeds"
+    text = table(f"{title}: {len(first.identity)} faces", HEADER, lines)
+    if first.person is not None:
+        ceilings = [score(faces.person, faces.identity) for faces in sets]
+        f, b = (100 * np.mean([getattr(c, name) for c in ceilings]) for name in ("pairwise_f", "bcubed_f"))
+        text += f"\nceiling of the labels: {f:.2f} / {b:.2f}\n"
+    return text + "".join(f"\nnot available: {line}" for line in missing) + ("\n" if missing else ""), rows
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print a table for each set and draw the plots."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.clustering")
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--faces", type=int, default=FACES, help="of a synthetic set")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[SEED], help="of the synthetic sets")
+    chosen = parser.parse_args(list(arguments))
+    results = {}
+    for name in chosen.sets:
+        try:
+            for sets in face_sets([name], chosen.faces, chosen.seeds):
+                text, rows = report(sets)
+                print(text, flush=True)
+                results[sets[0].name] = rows
+        except NotAvailable as error:
+            print(f"\n### {name}\n\nnot available: {error}")
+    if results:
+        from benchmarks.clustering_plots import draw
+
+        print(f"plot: {draw(results)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
