@@ -133,3 +133,39 @@ def unverified(monkeypatch) -> str:
     rows = {**registry(), row.name: row}
     monkeypatch.setattr(sys.modules["auto_annotator.weights.registry"], "registry", lambda: rows)
     return row.name
+
+
+@pytest.fixture
+def people_ensemble(ensemble) -> Callable[..., Path]:
+    """Function: class of `command_people` -> ensemble file whose descriptors are it."""
+
+    def write(recogniser: str = "Greens", **changes: object) -> Path:
+        return ensemble(descriptors=[{"name": "greens", "use": f"command_people:{recogniser}"}], **changes)
+
+    return write
+
+
+@pytest.fixture
+def clustering(monkeypatch):
+    """A clustering that groups equal vectors, in the place of ours; its `calls` are those of this test."""
+    from command_people import FakeClustering
+
+    import auto_annotator.pipeline
+
+    FakeClustering.calls.clear()
+    monkeypatch.setattr(auto_annotator.pipeline, "FaceClustering", FakeClustering, raising=False)
+    return FakeClustering
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    """Photos of three people in two folders, two photos of one name: 0 three times, 1 twice, 2 once, one face nobody can tell."""
+    from command_people import photo
+
+    folder = tmp_path / "album"
+    photo(folder / "a" / "x.png", [0, 1])
+    photo(folder / "b" / "x.png", [0])
+    photo(folder / "b" / "y.png", [1, 2, -1])
+    photo(folder / "z.png", [0])
+    photo(folder / "empty.png", [])
+    return folder

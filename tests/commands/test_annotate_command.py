@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from auto_annotator.commands import annotate
+from auto_annotator.errors import WeightsError
 
 FILES = ("faces.jsonl", "annotations.xml", "coco.json", "index.html")
+PEOPLE_FILES = ("descriptors.npz", "clusters.json", "people.html")
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_four_files_are_left_and_named_on_stdout(cli, command, out):
     result = cli(*command)
     assert result.code == 0
     assert result.out.splitlines() == [str(out / name) for name in FILES]
-    assert result.one_line == "6 pictures, 6 faces, 0 of them to review"
+    assert result.err.splitlines() == ["6 pictures, 6 faces, 0 of them to review", "no people: ensemble fakes has no descriptors"]
     assert sorted(p.name for p in out.iterdir()) == sorted([*FILES, "faces.jsonl.run.json"])
     assert xml_images(out) == [f"{i}.png" for i in range(6)]
     assert len(ET.parse(out / "annotations.xml").findall("image/box")) == 6
@@ -55,7 +57,7 @@ def test_four_files_are_left_and_named_on_stdout(cli, command, out):
 def test_a_broken_picture_stays_out_of_what_cvat_would_refuse(cli, command, photos, out):
     (photos / "2b.jpg").write_bytes(b"")
     result = cli(*command)
-    assert result.code == 0 and "1 pictures failed" in result.one_line
+    assert result.code == 0 and "1 pictures failed" in result.err
     assert xml_images(out) == [f"{i}.png" for i in range(6)]
     assert [image["file_name"] for image in json.loads((out / "coco.json").read_text())["images"]] == [f"{i}.png" for i in range(6)]
     assert "2b.jpg" in (out / "index.html").read_text() and '"2b.jpg"' in (out / "faces.jsonl").read_text()
@@ -77,7 +79,7 @@ def test_resume_of_a_finished_run_writes_the_exports_again(cli, command, out):
     for name in FILES[1:]:
         (out / name).unlink()
     result = cli(*command, "--resume")
-    assert result.code == 0 and "6 pictures were done before" in result.one_line
+    assert result.code == 0 and "6 pictures were done before" in result.err
     assert {p: p.read_bytes() for p in out.iterdir()} == before
 
 
@@ -144,8 +146,68 @@ def test_a_run_without_any_picture_that_can_be_used_exits_1(cli, command, photos
     for path in photos.iterdir():
         path.write_bytes(b"")
     result = cli(*command)
-    assert result.code == 1 and "6 pictures failed" in result.one_line
+    assert result.code == 1 and "6 pictures failed" in result.err
     assert all((out / name).exists() for name in FILES)
+
+
+@pytest.fixture
+def with_people(clustering, album, people_ensemble, out) -> list[object]:
+    return ["annotate", album, "--recursive", "--ensemble", people_ensemble(), "--out", out]
+
+
+def test_it_ends_with_people(cli, with_people, out):
+    result = cli(*with_people)
+    assert result.code == 0, result.err
+    assert result.out.splitlines() == [str(out / name) for name in (*FILES, *PEOPLE_FILES)]
+    assert result.err.splitlines() == [
+        "5 pictures, 7 faces, 0 of them to review",
+        "6 of 7 faces described, without descriptor: 1 no_descriptor",
+        "7 faces: 2 people with several faces, 1 seen once, 0 unknown, 1 without descriptor;"
+        " 1 pair of people may be one, 1 face to check",
+    ]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*FILES, *PEOPLE_FILES, "faces.jsonl.run.json"])
+    values = [a.text or "" for a in ET.parse(out / "annotations.xml").iter("attribute") if a.get("name") == "person"]
+    assert sorted(v for v in values if v.startswith("p0")) == ["p0001", "p0001", "p0001", "p0002", "p0002", "p0003"]
+    assert 'href="people.html"' in (out / "index.html").read_text()
+    assert 'href="index.html"' in (out / "people.html").read_text()
+    assert external_references((out / "people.html").read_text()) == ["index.html"]
+
+
+def test_people_too_go_on_and_start_anew(cli, with_people, album, out):
+    cli(*with_people)
+    before = {p: p.read_bytes() for p in out.iterdir()}
+    result = cli(*with_people, "--resume")
+    assert result.code == 0 and "7 faces were done before" in result.err
+    assert {p.name for p in out.iterdir() if p.read_bytes() != before[p]} == {"clusters.json"}, "which counts runs"
+    assert cli(*with_people, "--overwrite").code == 0
+    assert {p.name for p in out.iterdir() if p.read_bytes() != before[p]} == set()
+
+
+def test_descriptor_weights_that_are_missing_cost_the_people_only(cli, with_people, out, monkeypatch):
+    import auto_annotator.pipeline
+
+    def missing(settings):
+        raise WeightsError("weights sface: not there: run auto-annotator models pull")
+
+    monkeypatch.setattr(auto_annotator.pipeline, "build_description", missing)
+    result = cli(*with_people)
+    assert result.code == 0 and result.out.splitlines() == [str(out / name) for name in FILES]
+    assert "no people: weights sface: not there: run auto-annotator models pull" in result.err
+    assert "people.html" not in (out / "index.html").read_text()
+
+
+def test_ctrl_c_while_faces_are_described_says_how_to_go_on(cli, with_people, out, monkeypatch):
+    from auto_annotator.commands import describing
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(describing, "decoded", interrupt)
+        result = cli(*with_people)
+    assert result.code == 130 and "--resume (without --overwrite) goes on" in result.err
+    assert cli(*with_people, "--resume").code == 0
+    assert (out / "people.html").exists()
 
 
 @pytest.mark.weights
@@ -155,7 +217,7 @@ def test_the_samples_with_the_embedded_ensemble(cli, tmp_path):
     out = tmp_path / "out"
     result = cli("annotate", "--samples", "--pull", "--out", out, "--device", "cpu")
     assert result.code == 0
-    assert result.out.splitlines() == [str(out / name) for name in FILES]
+    assert result.out.splitlines() == [str(out / name) for name in (*FILES, *PEOPLE_FILES)]
     records = {(r := json.loads(line))["image"]: r for line in (out / "faces.jsonl").read_text().splitlines()}
     assert all("error" not in record and "problems" not in record for record in records.values())
     sure = [face for face in records["astronaut.png"]["faces"] if face["score"] > 0.5]
@@ -167,4 +229,6 @@ def test_the_samples_with_the_embedded_ensemble(cli, tmp_path):
     assert xml_images(out) == list(records)
     assert len(tree.findall("image/box")) == faces == len(json.loads((out / "coco.json").read_text())["annotations"])
     page = (out / "index.html").read_text()
-    assert external_references(page) == [] and "ensemble embedded" in page
+    assert external_references(page) == ["people.html"] and "ensemble embedded" in page
+    people = (out / "people.html").read_text()
+    assert external_references(people) == ["index.html"] and people.count("data:image/jpeg;base64,") >= 10
