@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -173,12 +172,13 @@ def read_descriptors(path: Path, *, mapped: bool = True) -> DescribedFaces:
         check_rows(faces.vectors)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; `auto-annotator describe` writes one") from error
-    except (OSError, BadZipFile, ValueError, EOFError) as error:
-        raise ConfigError(f"{path}: cannot be read as a descriptors file ({error}); expected what `describe` wrote") from error
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged zip makes its readers raise almost anything
+        detail = str(error) or type(error).__name__
+        raise ConfigError(f"{path}: cannot be read as a descriptors file ({detail}); expected what `describe` wrote") from error
     return faces
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from auto_annotator.errors import ConfigError
 from auto_annotator.exchange.descriptors_file import DescribedFaces
-from auto_annotator.exchange.vectors import decode_vectors, encode_vectors
+from auto_annotator.exchange.vectors import decode_rows, encode_vectors
 from auto_annotator.types import Float32Array
 
 DIGEST_DIGITS = 16
@@ -98,7 +98,7 @@ class Journal:
                 "image": image,
                 "digest": picture.digest,
                 "vectors": encode_vectors(picture.vectors),
-                "quality": [round(float(q), 6) for q in picture.quality],
+                "quality": [float(q) for q in picture.quality],
                 "failures": picture.failures,
                 "notes": picture.notes,
             }
@@ -147,7 +147,7 @@ def _pictures(lines: Any, dimension: int) -> Iterator[tuple[str, DescribedPictur
         try:
             quality = np.array(entry["quality"], np.float32).reshape(-1)
             failures, notes = tuple(entry["failures"]), tuple(tuple(codes) for codes in entry["notes"])
-            vectors = decode_vectors(entry["vectors"], len(quality), dimension)
+            vectors = decode_rows(entry["vectors"], len(quality), dimension)
             if not len(quality) == len(failures) == len(notes):
                 continue
             yield (

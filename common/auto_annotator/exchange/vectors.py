@@ -60,7 +60,7 @@ def encode_vectors(vectors: npt.NDArray[Any]) -> str:
 
 
 def decode_vectors(text: str | bytes, count: int, dimension: int) -> Float32Array:
-    """The rows that `encode_vector` or `encode_vectors` wrote.
+    """The rows that `encode_vector` or `encode_vectors` wrote, for computing with them.
 
     Args:
         text: base64 of `count * dimension` little-endian float16 numbers.
@@ -73,6 +73,15 @@ def decode_vectors(text: str | bytes, count: int, dimension: int) -> Float32Arra
     Raises:
         VectorError: if it is not base64, has another length, or a row is not finite or not of unit length; the message holds
             sizes and row numbers, never numbers of a vector.
+    """
+    return unit_rows(decode_rows(text, count, dimension))
+
+
+def decode_rows(text: str | bytes, count: int, dimension: int) -> npt.NDArray[np.float16]:
+    """The same rows to the bit as they were written, read-only, (count, dimension) float16; checked as in `decode_vectors`.
+
+    Raises:
+        VectorError: as `decode_vectors`.
     """
     if count < 0 or not 1 <= dimension <= MAX_DIMENSION:
         raise VectorError(f"vectors: got {count} x {dimension}, expected 0 rows or more of 1 to {MAX_DIMENSION} numbers")
@@ -88,7 +97,7 @@ def decode_vectors(text: str | bytes, count: int, dimension: int) -> Float32Arra
         raise VectorError(f"vectors: got {len(raw)} bytes, expected {size} ({count} x {dimension} float16)")
     rows = np.frombuffer(raw, WIRE).reshape(count, dimension)
     check_rows(rows)
-    return unit_rows(rows)
+    return rows
 
 
 def check_rows(vectors: npt.NDArray[Any], *, what: str = "vectors") -> None:
