@@ -23,7 +23,7 @@ def make_cluster_face(key, person="", *, image="a.png", box=BOX, state="auto", *
 def make_clusters(*, names=("", "Anna"), image="a.png", key="f{}", **changes):
     """Two people of three and two faces, one seen once, two unknown, one rejected, one without descriptor."""
     faces = (
-        *(make_cluster_face(key.format(i), "p0001", image=image, confidence=0.2 * i) for i in range(1, 4)),
+        *(make_cluster_face(key.format(i), "p0001", image=image, confidence=i / 5) for i in range(1, 4)),
         *(make_cluster_face(key.format(i), "p0002", image="b.png", nearest=Nearest(person="p0001", score=0.4)) for i in (4, 5)),
         make_cluster_face(key.format(6), "p0003", image="b.png"),
         make_cluster_face(key.format(7), state="unknown", nearest=Nearest(person="p0002", score=0.31), quality=0.1),
