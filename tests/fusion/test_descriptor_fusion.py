@@ -232,6 +232,13 @@ class TestFit:
         np.testing.assert_allclose(coefficients, [40, 20], rtol=0.05)
         assert constant == pytest.approx(-(40 * 0.4 + 20 * 0.4), rel=0.05)  # even prior: whatever the share of same pairs
 
+    @pytest.mark.parametrize("prior", [0.9, 0.1, 1e-3])
+    def test_the_prior_does_not_move_what_is_linear(self, prior):
+        cosines, same = self.pairs(200_000)
+        coefficients, constant = fit_log_odds(cosines, same, prior=prior)
+        np.testing.assert_allclose(coefficients, [40, 20], rtol=0.1)
+        assert constant == pytest.approx(-24, rel=0.1)
+
     def test_weights_are_repetitions(self):
         cosines, same = self.pairs(2000)
         weights = np.random.default_rng(3).integers(1, 4, len(same))
@@ -264,3 +271,7 @@ class TestFit:
     def test_what_it_refuses(self, cosines, same, message):
         with pytest.raises(ValueError, match=message):
             fit_log_odds(cosines, same)
+
+    def test_it_refuses_a_prior_that_is_none(self):
+        with pytest.raises(ValueError, match="got prior 1"):
+            fit_log_odds([[0.1], [0.9]], [False, True], prior=1.0)

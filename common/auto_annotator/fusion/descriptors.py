@@ -226,32 +226,39 @@ def fuse_descriptors(vectors: Mapping[str, npt.ArrayLike], calibration: Descript
 
 
 def fit_log_odds(
-    cosines: npt.ArrayLike, same: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, ridge: float = 1e-6
+    cosines: npt.ArrayLike,
+    same: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    prior: float = 0.5,
+    ridge: float = 1e-6,
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Coefficients >= 0 and constant of log-odds that are linear in the members' cosines (logistic regression, Newton's method).
-
-    Both classes get the same total weight, so that the constant is that of an even prior.
 
     Args:
         cosines: (p, m) cosine of each member for each pair.
         same: (p,) True = one person.
-        weights: (p,) > 0, say of each pair; None = equal.
+        weights: (p,) > 0, say of each pair within its class; None = equal.
+        prior: share of same pairs at which errors are to be few, whatever it is in the data: where the log-odds are not quite
+            linear, a small share makes the fit good for strangers who look alike.
         ridge: pull of the coefficients towards 0 in units of their own spread; keeps separable data finite.
 
     Returns:
-        (m,) coefficients and the constant. A member that would get a negative coefficient gets 0.
+        (m,) coefficients and the constant, as of an even prior. A member that would get a negative coefficient gets 0.
 
     Raises:
-        ValueError: for other shapes, values that are not finite, or pairs of one class only.
+        ValueError: for other shapes, values that are not finite, pairs of one class only, or a prior outside 0 < prior < 1.
     """
     x, y = np.asarray(cosines, np.float64), np.asarray(same, np.bool_)
     if x.ndim != 2 or y.shape != (len(x),) or not np.isfinite(x).all():
         raise ValueError(f"fit: got cosines {x.shape} and {y.shape} truths, expected finite (p, m) and (p,)")
     if y.all() or not y.any():
         raise ValueError("fit: got pairs of one class only, expected same and different people")
+    if not 0 < prior < 1:
+        raise ValueError(f"fit: got prior {prior}, expected 0 < prior < 1")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
-    w = np.where(y, w / w[y].sum(), w / w[~y].sum()) / 2
-    centre, spread = w @ x, np.sqrt(w @ (x - w @ x) ** 2) + 1e-12
+    w = np.where(y, prior * w / w[y].sum(), (1 - prior) * w / w[~y].sum()) / min(prior, 1 - prior)
+    centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-12
     active = list(range(x.shape[1]))
     while True:
         beta = _newton((x[:, active] - centre[active]) / spread[active], y, w, ridge)
@@ -260,7 +267,7 @@ def fit_log_odds(
         active.pop(int(np.argmin(beta[1:])))
     coefficients = np.zeros(x.shape[1])
     coefficients[active] = np.maximum(beta[1:], 0) / spread[active]
-    return coefficients, float(beta[0] - coefficients @ centre)
+    return coefficients, float(beta[0] - coefficients @ centre - np.log(prior / (1 - prior)))
 
 
 def _newton(
