@@ -8,7 +8,9 @@ import PIL.Image
 import pytest
 from command_people import photo
 
+from auto_annotator.config import load_settings
 from auto_annotator.exchange.clusters_file import read_clusters
+from auto_annotator.samples import sample_pictures
 
 ALWAYS = ("faces.jsonl", "descriptors.npz", "clusters.json", "people.html")
 
@@ -142,3 +144,27 @@ def test_no_name_of_a_person_reaches_the_terminal(run, tmp_path, out):
     (tmp_path / "n.tsv").write_text(f"{key}\tSecretName\n")
     result = run("--names", tmp_path / "n.tsv")
     assert "SecretName" not in result.err + result.out
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_samples_with_the_embedded_ensemble(cli, tmp_path):
+    """Real pictures, real weights: each face of the samples is somebody, and a picture that comes twice is the same people."""
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for path in sample_pictures(load_settings().models / "samples", progress=False):
+        with PIL.Image.open(path) as image:
+            image.convert("RGB").save(samples / f"{path.stem}.png")
+            if path.stem == "astronaut":
+                image.convert("RGB").resize((384, 384)).save(samples / "again.png")
+    out = tmp_path / "out"
+    result = cli("people", samples, "--pull", "--output", out, "--device", "cpu")
+    assert result.code == 0, result.err
+    content = read_clusters(out / "clusters.json")
+    assert len(content.faces) >= 4 and not any(face.failure for face in content.faces)
+    same = {face.person for face in content.faces if face.image in ("astronaut.png", "again.png")}
+    assert len(same) == 1 and same != {""}
+    assert (out / "people" / next(iter(same))).is_dir()
+    assert cli("people", samples, "--output", out, "--device", "cpu").code == 0
+    again = read_clusters(out / "clusters.json")
+    assert [face.person for face in again.faces] == [face.person for face in content.faces]

@@ -68,22 +68,15 @@ def cluster_faces(
     said = said or Said()
     previous = carried(previous, faces) if previous is not None else None
     words = _words(faces, previous.words if previous is not None else Words(), said)
-    rows = {key: row for row, key in enumerate(faces.keys)}
-    limit = faces.threshold if threshold is None else threshold
     with ExitStack() as stack:
         if workspace is not None and len(faces) >= WORKSPACE_FROM:
             workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=workspace, prefix=".clustering-")))
         clusters = clustering(
             faces.vectors,
             quality=faces.quality,
-            constraints=Constraints(
-                must=_rows(words.must, rows),
-                cannot=_rows(words.cannot, rows),
-                never=np.array([rows[k] for k in words.never if k in rows], np.int64),
-                images=faces.images,
-            ),
+            constraints=_constraints(faces, words),
             previous=_previous_labels(faces, previous) if previous is not None else None,
-            threshold=limit,
+            threshold=faces.threshold if threshold is None else threshold,
             workspace=workspace if len(faces) >= WORKSPACE_FROM else None,
             progress=progress,
         )
@@ -98,6 +91,12 @@ def cluster_faces(
         settings=asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {},
     )
     return cluster_file(faces, clusters, assignment, words, meta, set(said.names))
+
+
+def _constraints(faces: DescribedFaces, words: Words) -> Constraints:
+    rows = {key: row for row, key in enumerate(faces.keys)}
+    never = np.array([rows[key] for key in words.never if key in rows], np.int64)
+    return Constraints(must=_rows(words.must, rows), cannot=_rows(words.cannot, rows), never=never, images=faces.images)
 
 
 def _rows(pairs: tuple[tuple[str, str], ...], rows: Mapping[str, int]) -> Pairs:
