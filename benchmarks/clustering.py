@@ -1,8 +1,8 @@
 """Clusterings side by side: ours at its one shipped default, peers at their default and at their best threshold in hindsight.
 
-Peers work on one exact graph of nearest neighbours (its seconds and memory are in theirs). They see vectors only; ours sees
-quality and pictures as well, and a second row of ours shows what it does without them. Every figure of seconds and memory comes
-from a process of its own; memory is the peak of that whole process.
+Peers work on one exact graph of nearest neighbours: its seconds are added to theirs, its making is not in their memory. They
+see vectors only; ours sees quality and pictures as well, and a second row of ours shows what it does without them. Every method
+runs in a process of its own; memory is the peak of that whole process.
 
 python -m benchmarks.clustering [--sets lfw celeba_wild ms1m-hard album twins] [--faces 20000] [--seeds 100 101 102 103 104]
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -30,42 +32,58 @@ SEED = 100
 Rows = dict[tuple[str, str], list[Measured]]
 
 
-def quality_of(labels: np.ndarray, faces: FaceSet) -> float:
+def quality_of(labels: np.ndarray, identity: np.ndarray) -> float:
     """What "best" means for a peer: the mean of pairwise and BCubed F."""
-    scores = score(labels, faces.identity)
+    scores = score(labels, identity)
     return (scores.pairwise_f + scores.bcubed_f) / 2
 
 
-def best_parameter(method: Method, graph: Graph, faces: FaceSet) -> float:
+def best_parameter(method: Method, graph: Graph, identity: np.ndarray) -> float:
     """The parameter with the best result in hindsight: over the grid, then half a step to either side."""
     grid = method.on(graph)
-    tried = {p: quality_of(method.run(graph, p), faces) for p in grid}
+    tried = {p: quality_of(method.run(graph, p), identity) for p in grid}
     best = max(tried, key=lambda p: tried[p])
     if method.parameter == "cosine":
         step = (grid[1] - grid[0]) / 2
-        tried |= {p: quality_of(method.run(graph, p), faces) for p in (best - step, best + step)}
+        tried |= {p: quality_of(method.run(graph, p), identity) for p in (best - step, best + step)}
     return max(tried, key=lambda p: tried[p])
 
 
-def measured(method: str, parameter: float, faces: FaceSet) -> Measured:
-    """A method on a set, in a process of its own. Faces without a vector are unknown to it."""
-    described = np.abs(faces.vectors).sum(axis=1) > 0
-    labels = np.full(len(described), -1)
-    labels[described], seconds, megabytes = run_alone(method, parameter, faces.select(described))
-    return measure(faces, labels, parameter=parameter, seconds=seconds, megabytes=megabytes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A set, the faces of it that have a vector, their graph and the seconds that it took."""
 
+    faces: FaceSet
+    described: np.ndarray
+    graph: Graph
+    graph_seconds: float
 
-def methods(faces: FaceSet) -> Iterator[tuple[str, str, Callable[[], float]]]:
-    """Rows of the table: name, kind, and what finds the parameter."""
-    yield OURS, "default", lambda: float("nan")
-    if faces.quality is not None or faces.images is not None:
-        yield OURS_BLIND, "default", lambda: float("nan")
-    described = faces.select(np.abs(faces.vectors).sum(axis=1) > 0)
-    graph = build_graph(described.vectors)
-    for name, method in METHODS.items():
-        if method.default is not None:
-            yield name, "default", partial(float, method.default)
-        yield name, "best", partial(best_parameter, method, graph, described)
+    @classmethod
+    def of(cls, faces: FaceSet) -> Bench:
+        """Build the graph."""
+        described = np.abs(faces.vectors).sum(axis=1) > 0
+        start = time.perf_counter()
+        graph = build_graph(faces.vectors[described])
+        return cls(faces=faces, described=described, graph=graph, graph_seconds=time.perf_counter() - start)
+
+    def measured(self, method: str, parameter: float) -> Measured:
+        """A method in a process of its own. Faces without a vector are unknown to all."""
+        labels = np.full(len(self.described), -1)
+        some = self.faces.select(np.flatnonzero(self.described))
+        labels[self.described], seconds, megabytes = run_alone(method, parameter, some, self.graph)
+        seconds += self.graph_seconds if method in METHODS else 0.0
+        return measure(self.faces, labels, parameter=parameter, seconds=seconds, megabytes=megabytes)
+
+    def rows(self) -> Iterator[tuple[str, str, Callable[[], float]]]:
+        """Rows of the table: name, kind, and what finds the parameter."""
+        yield OURS, "default", lambda: float("nan")
+        if self.faces.quality is not None or self.faces.images is not None:
+            yield OURS_BLIND, "default", lambda: float("nan")
+        identity = self.faces.identity[self.described]
+        for name, method in METHODS.items():
+            if method.default is not None:
+                yield name, "default", partial(float, method.default)
+            yield name, "best", partial(best_parameter, method, self.graph, identity)
 
 
 def side_by_side(sets: list[FaceSet]) -> tuple[Rows, list[str]]:
@@ -73,9 +91,10 @@ def side_by_side(sets: list[FaceSet]) -> tuple[Rows, list[str]]:
     rows: Rows = {}
     missing: list[str] = []
     for faces in sets:
-        for name, kind, parameter in methods(faces):
+        bench = Bench.of(faces)
+        for name, kind, parameter in bench.rows():
             try:
-                rows.setdefault((name, kind), []).append(measured(name, parameter(), faces))
+                rows.setdefault((name, kind), []).append(bench.measured(name, parameter()))
             except NotAvailable as error:
                 missing.append(f"{name}: {error}")
     return {key: values for key, values in rows.items() if values}, list(dict.fromkeys(missing))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.baselines import METHODS, Graph
 from benchmarks.clustering_sets import FaceSet
 from benchmarks.common import REPOSITORY, NotAvailable
 
@@ -20,8 +21,10 @@ WARM_UP_FACES = 300
 """Faces of a first call that compiles what is compiled once per machine."""
 
 
-def run_alone(method: str, parameter: float, faces: FaceSet) -> tuple[np.ndarray, float, float]:
+def run_alone(method: str, parameter: float, faces: FaceSet, graph: Graph) -> tuple[np.ndarray, float, float]:
     """Labels, seconds without reading the faces and importing, and peak resident megabytes of the whole process.
+
+    Peers get the graph and do not pay for it here; ours does everything itself.
 
     Raises:
         NotAvailable: if the method needs what is not installed, or failed (its last line says why).
@@ -29,6 +32,8 @@ def run_alone(method: str, parameter: float, faces: FaceSet) -> tuple[np.ndarray
     with tempfile.TemporaryDirectory() as folder:
         given, labels = Path(folder) / "faces.npz", Path(folder) / "labels.npy"
         columns = {name: value for name in ("quality", "images", "threshold") if (value := getattr(faces, name)) is not None}
+        if method not in (OURS, OURS_BLIND):
+            columns |= {"neighbours": graph.neighbours, "cosines": graph.cosines}
         np.savez(given, vectors=faces.vectors, **columns)
         command = [sys.executable, "-m", __name__, method, repr(parameter), str(given), str(labels)]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -66,19 +71,18 @@ def main(arguments: list[str]) -> None:
     method, parameter, given, written = arguments
     with np.load(given) as file:
         columns = dict(file)
-    n = len(columns["vectors"])
-    if "threshold" in columns:
-        columns["threshold"] = float(columns["threshold"])
-    faces = FaceSet(name="", identity=np.arange(n), junk=np.zeros(n, bool), **columns)
     if method in (OURS, OURS_BLIND):
+        n = len(columns["vectors"])
+        if "threshold" in columns:
+            columns["threshold"] = float(columns["threshold"])
+        faces = FaceSet(name="", identity=np.arange(n), junk=np.zeros(n, bool), **columns)
         run_ours(faces.select(np.arange(min(n, WARM_UP_FACES))))
         start = time.perf_counter()
         labels = run_ours(faces, blind=method == OURS_BLIND)
     else:
-        from benchmarks.baselines import METHODS, build_graph
-
+        graph = Graph(**{name: columns[name] for name in ("vectors", "neighbours", "cosines")})
         start = time.perf_counter()
-        labels = METHODS[method].run(build_graph(faces.vectors), float(parameter))
+        labels = METHODS[method].run(graph, float(parameter))
     seconds = time.perf_counter() - start
     np.save(written, labels)
     print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}))

@@ -76,8 +76,7 @@ def grow(faces: FaceSet, run: Callable[..., np.ndarray], *, warm: bool, names: i
 
 
 def words(faces: FaceSet, labels: np.ndarray, count: int) -> Constraints:
-    """True human words about what is wrong: `count` must-links across clusters and as many cannot-links inside
-    clusters, or as many as there are."""
+    """True human words about what is wrong: up to `count` must-links across clusters and as many cannot-links inside them."""
     rng = np.random.default_rng(1)
     must = _pairs_where_differ(faces.identity, labels, count, rng)
     cannot = _pairs_where_differ(labels, faces.identity, count, rng)

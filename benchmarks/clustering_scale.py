@@ -80,7 +80,7 @@ def measure(preset: str, size: int, seed: int) -> tuple[dict[str, float], list[f
     """
     with tempfile.TemporaryDirectory() as folder:
         for job in ("generate", "cluster"):
-            command = [sys.executable, "-m", __name__, "--job", job, preset, str(size), str(seed), folder]
+            command = [sys.executable, "-m", "benchmarks.clustering_scale", "--job", job, preset, str(size), str(seed), folder]
             done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise NotAvailable((done.stderr.strip().splitlines() or ["no reason given"])[-1])
