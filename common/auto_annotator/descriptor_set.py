@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from auto_annotator.descriptors.base import Recogniser
 from auto_annotator.ensemble import build_part, require_licences
 from auto_annotator.errors import ConfigError
 from auto_annotator.fusion.descriptors import DescriptorCalibration, MemberCalibration
+from auto_annotator.review import IdentitySettings
 from auto_annotator.session import Runtime, Session
 from auto_annotator.weights import identity_of
 
@@ -53,6 +54,7 @@ class DescriptorSet:
         calibration: say of each member in the fused vector, and the match threshold if it was measured.
         model_hash: short hex of all that the vectors depend on.
         devices: devices that the opened sessions really use.
+        review: when a person should know that a face can hardly be told from others.
     """
 
     name: str
@@ -60,6 +62,7 @@ class DescriptorSet:
     calibration: DescriptorCalibration
     model_hash: str
     devices: tuple[str, ...] = ()
+    review: IdentitySettings = field(default_factory=IdentitySettings)
 
 
 def build_descriptors(settings: Settings) -> DescriptorSet:
@@ -97,6 +100,7 @@ def build_descriptors(settings: Settings) -> DescriptorSet:
         calibration=calibration,
         model_hash=model_hash(members, calibration, weights),
         devices=tuple(dict.fromkeys(devices)),
+        review=IdentitySettings(**config.identity_review.model_dump()),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from auto_annotator.geometry import box_sides
 from auto_annotator.types import Faces, Votes
@@ -23,7 +24,7 @@ REASONS: dict[str, str] = {
     "turned_away": "The face is turned so far away that the person may not be told from others.",
     "blurred": "The face is so blurred that the person may not be told from others.",
     "too_small_to_identify": "The face is so small that the person may not be told from others.",
-    "maybe_occluded": "Part of the face may be hidden: its mirrored picture describes another person than the picture itself.",
+    "maybe_occluded": "Part of the face may be hidden: a recogniser takes it and its mirror image for less alike than usual.",
     "identity_doubtful": "The recognisers are not sure of this face; it should not decide who is who.",
     "aligned_by_box": "The landmarks are missing or absurd; the box alone told the recognisers where the face is.",
     "few_recognisers": "A recogniser did not describe this face.",
@@ -93,3 +94,65 @@ def review_reasons(
         "at_border": gap <= np.maximum(BORDER_PIXELS, BORDER_SHARE * side),
     }
     return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(faces)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """When a face should not decide alone who is who. Measured with the embedded recognisers on 314 LFW faces, see each limit.
+
+    Attributes:
+        quality_below: `quality.QualityModel`, 0..1.
+        side_below: geometric mean side in pixels. Shrunk to 24, 20, 16, 12 px, 0.7, 2.7, 8.6, 46 % of the pairs of one person
+            are not recognised at one in 10,000 false ones; unshrunk 0.2 %.
+        sharpness_below: `quality.sharpness` of the crop: between those of faces of 16 px (0.0045) and of 20 px (0.0078); the
+            unshrunk photos have 0.05 to 0.3.
+        yaw_above: `quality.pose`; there the tip of the nose lies below the farther eye, turned by some 40 degrees.
+        pitch_above: distance from a level face, `quality.pose`.
+        mirror_above: angle between crop and mirrored crop over that of a typical face. Above 1.35 lie 2 % of the photos, half of
+            those with the eyes covered, and three in four of those with one half covered; a mask over the mouth is not seen.
+    """
+
+    quality_below: float = 0.5
+    side_below: float = 20.0
+    sharpness_below: float = 0.006
+    yaw_above: float = 0.4
+    pitch_above: float = 0.3
+    mirror_above: float = 1.35
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IdentitySigns:
+    """What is known of n faces that bears on who they are; NaN = not known.
+
+    Attributes:
+        quality, side, sharpness, yaw, pitch: (n,) as in `IdentitySettings`, pitch as distance from a level face.
+        mirror: (n,) angle between crop and mirrored crop over that of a typical face.
+        by_box: (n,) bool: the box alone placed the face.
+        few: (n,) bool: a recogniser has no vector.
+    """
+
+    quality: npt.NDArray[np.floating]
+    side: npt.NDArray[np.floating]
+    sharpness: npt.NDArray[np.floating]
+    yaw: npt.NDArray[np.floating]
+    pitch: npt.NDArray[np.floating]
+    mirror: npt.NDArray[np.floating]
+    by_box: npt.NDArray[np.bool_]
+    few: npt.NDArray[np.bool_]
+
+
+def identity_reasons(signs: IdentitySigns, settings: IdentitySettings) -> tuple[tuple[str, ...], ...]:
+    """Codes of `REASONS` for each face, in their order; empty = nothing to say. What a cause explains is not said twice."""
+    small = signs.side < settings.side_below  # comparisons with NaN are False: what is not known is no reason
+    turned = (np.abs(signs.yaw) > settings.yaw_above) | (signs.pitch > settings.pitch_above)
+    blurred = (signs.sharpness < settings.sharpness_below) & ~small
+    flags = {
+        "turned_away": turned,
+        "blurred": blurred,
+        "too_small_to_identify": small,
+        "maybe_occluded": (signs.mirror > settings.mirror_above) & ~(small | turned | blurred | signs.by_box),
+        "identity_doubtful": signs.quality < settings.quality_below,
+        "aligned_by_box": signs.by_box,
+        "few_recognisers": signs.few,
+    }
+    return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(signs.side)))

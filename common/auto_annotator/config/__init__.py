@@ -5,6 +5,7 @@ from auto_annotator.config.imports import import_object
 from auto_annotator.config.parts import (
     DescriptorConfig,
     FusionConfig,
+    IdentityReviewConfig,
     MemberConfig,
     PartConfig,
     RefinerConfig,
@@ -17,6 +18,7 @@ __all__ = [
     "DescriptorConfig",
     "EnsembleConfig",
     "FusionConfig",
+    "IdentityReviewConfig",
     "MemberConfig",
     "PartConfig",
     "RefinerConfig",

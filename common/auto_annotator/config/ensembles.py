@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from auto_annotator.config.parts import (
     DescriptorConfig,
     FusionConfig,
+    IdentityReviewConfig,
     MemberConfig,
     PartConfig,
     RefinerConfig,
@@ -32,6 +33,7 @@ class EnsembleConfig(Strict):
     descriptors: tuple[DescriptorConfig, ...] = ()
     fusion: FusionConfig = FusionConfig()
     review: ReviewConfig = ReviewConfig()
+    identity_review: IdentityReviewConfig = IdentityReviewConfig()
     threshold: float = Field(
         default=0.3, ge=0, le=1, description="faces below it are not returned unless the caller says otherwise"
     )

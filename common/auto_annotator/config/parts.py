@@ -122,3 +122,14 @@ class ReviewConfig(Strict):
     edge_spread_above: float = Field(default=0.08, gt=0, description="of the box side")
     landmark_spread_above: float = Field(default=0.06, gt=0, description="of the box side")
     side_below: float = Field(default=16.0, ge=0, description="pixels")
+
+
+class IdentityReviewConfig(Strict):
+    """Which faces should not decide alone who is who; the meaning of each field is that of `review.IdentitySettings`."""
+
+    quality_below: float = Field(default=0.5, ge=0, le=1)
+    side_below: float = Field(default=20.0, ge=0, description="pixels")
+    sharpness_below: float = Field(default=0.006, ge=0)
+    yaw_above: float = Field(default=0.4, gt=0)
+    pitch_above: float = Field(default=0.3, gt=0)
+    mirror_above: float = Field(default=1.35, gt=0)

@@ -17,6 +17,8 @@ from auto_annotator.errors import MemberError
 from auto_annotator.fusion.descriptors import fuse_descriptors, unit_rows
 from auto_annotator.geometry import box_sides
 from auto_annotator.pipeline.detection import problem_of, require_device
+from auto_annotator.quality import FRONTAL_PITCH, FaceMeasures, QualityModel, measure, sharpness
+from auto_annotator.review import IdentitySigns, identity_reasons
 from auto_annotator.types import Descriptors, Faces, Float32Array, Image, Problem
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Opinions:
         plain: by member (n, d) float32 vectors of the crop as the model gives them, for a small face the mean over several crops;
             a row of zeros = it has none.
         mirrored: by member the same of the mirrored crop; members that do not mirror are absent.
+        sharpness: (n,) float32 `quality.sharpness` of the crop that the first member looks at; NaN where there is none.
         by_box: (n,) bool: the box placed the face, its points being missing or absurd.
         failures: for each face an empty text, or the code of why there was no crop.
         problems: members that did not answer for this picture.
@@ -53,15 +56,17 @@ class Opinions:
 
     plain: Mapping[str, Float32Array]
     mirrored: Mapping[str, Float32Array]
+    sharpness: Float32Array
     by_box: npt.NDArray[np.bool_]
     failures: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
 
     def together(self) -> dict[str, Float32Array]:
-        """By member (n, d) float32 unit vectors of crop and mirrored crop together; zeros where it has none."""
-        return {
-            name: unit_rows(rows + self.mirrored[name])[0] if name in self.mirrored else rows for name, rows in self.plain.items()
-        }
+        """By member (n, d) float32 unit vectors of crop and mirrored crop together; zeros where it has none.
+
+        They are added at the length that the model gave them: it is shorter where the model is less sure.
+        """
+        return {name: unit_rows(rows + self.mirrored.get(name, np.float32(0)))[0] for name, rows in self.plain.items()}
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class _Run:
 
     plain: dict[str, Float32Array]
     mirrored: dict[str, Float32Array]
+    sharpness: Float32Array
     problems: dict[str, Problem] = field(default_factory=dict)
 
 
@@ -94,6 +100,7 @@ class FaceDescription:
         self.threshold = descriptors.calibration.threshold
         self.members = tuple(m.name for m in descriptors.members)
         self.device = "+".join(descriptors.devices) or "cpu"
+        self._quality = QualityModel.from_json(descriptors.calibration.quality)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> FaceDescription:
@@ -136,16 +143,35 @@ class FaceDescription:
         vectors = fuse_descriptors(together, self.descriptors.calibration)
         described = np.linalg.norm(vectors, axis=1) > 0
         failures = tuple(f or ("" if ok else NO_DESCRIPTOR) for f, ok in zip(opinions.failures, described, strict=True))
-        quality = np.where(described, faces.scores, 0)
-        notes = _notes(opinions, described)
+        measures = measure(faces, opinions.sharpness, opinions.plain, opinions.mirrored)
+        quality = np.where(described, self._quality(measures), 0)
+        notes = self._notes(opinions, measures, quality, described)
         return Descriptors(
             vectors=vectors,
-            quality=np.asarray(np.clip(np.nan_to_num(quality), 0, 1), np.float32),
+            quality=np.asarray(np.clip(np.nan_to_num(quality), 0, 1), np.float32),  # a caller's score may be anything
             failures=failures,
             notes=notes,
             model_set=self.model_set,
             model_hash=self.model_hash,
         )
+
+    def _notes(
+        self, opinions: Opinions, measures: FaceMeasures, quality: npt.NDArray[np.floating], described: npt.NDArray[np.bool_]
+    ) -> tuple[tuple[str, ...], ...]:
+        """For each face that has a descriptor the codes of `review.REASONS` that say how far it can be trusted."""
+        missing = np.any([~rows.any(axis=1) for rows in opinions.plain.values()], axis=0)
+        signs = IdentitySigns(
+            quality=quality,
+            side=measures.side,
+            sharpness=measures.sharpness,
+            yaw=measures.yaw,
+            pitch=np.abs(measures.pitch - FRONTAL_PITCH),
+            mirror=mirror_ratio(measures, self._quality),
+            by_box=opinions.by_box,
+            few=missing,
+        )
+        notes = identity_reasons(signs, self.descriptors.review)
+        return tuple(note if ok else () for note, ok in zip(notes, described, strict=True))
 
     def opinions(self, image: Image, faces: Faces) -> Opinions:
         """What each member says of each face, for measuring and for the fusion; members that break are in `problems`.
@@ -162,6 +188,7 @@ class FaceDescription:
         run = _Run(
             plain={m.name: np.zeros((len(faces), m.recogniser.dimension), np.float32) for m in self.descriptors.members},
             mirrored={m.name: np.zeros((len(faces), m.recogniser.dimension), np.float32) for m in self._mirroring()},
+            sharpness=np.full(len(faces), np.nan, np.float32),
         )
         for alignment in alignments.values():
             rows = np.flatnonzero([not f for f in alignment.failures])
@@ -172,6 +199,7 @@ class FaceDescription:
         return Opinions(
             plain=run.plain,
             mirrored=run.mirrored,
+            sharpness=run.sharpness,
             by_box=np.any([a.by_box for a in alignments.values()], axis=0),
             failures=first_alignment.failures,
             problems=tuple(run.problems.values()),
@@ -196,6 +224,8 @@ class FaceDescription:
         found = [(row, pyramid.crop(m, template.size, cubic=True)) for row, m in zip(rows, matrices, strict=True)]
         kept = np.array([row for row, crop in found if crop is not None], np.intp)
         crops = [crop for _, crop in found if crop is not None]
+        if not down and template is self.descriptors.members[0].template:
+            run.sharpness[kept] = [sharpness(crop) for crop in crops]
         for member in self.descriptors.members:
             if member.template is not template or member.name in run.problems or not crops:
                 continue
@@ -212,13 +242,6 @@ class FaceDescription:
                         columns[member.name][:] = 0
 
 
-def _notes(opinions: Opinions, described: npt.NDArray[np.bool_]) -> tuple[tuple[str, ...], ...]:
-    """For each face the codes of `review.REASONS` that say how far its descriptor can be trusted."""
-    missing = np.any([~rows.any(axis=1) for rows in opinions.plain.values()], axis=0)
-    flags = {"aligned_by_box": opinions.by_box, "few_recognisers": missing & described}
-    return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(described)))
-
-
 def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
     """(n, d) float32 rows of crops as the model gives them; zeros where the member gave no vector.
 
@@ -233,6 +256,16 @@ def _vectors(member: DescriptorMember, crops: Sequence[Image]) -> Float32Array:
     if not finite.any():
         raise MemberError(f"vectors of {len(raw)} crops, none of them finite")
     return np.asarray(np.where(finite[:, None], raw, 0), np.float32)
+
+
+def mirror_ratio(measures: FaceMeasures, model: QualityModel) -> npt.NDArray[np.float64]:
+    """(n,) largest over the members: angle between crop and mirrored crop over that of a typical face; NaN where none is known."""
+    ratios = [np.full(len(measures), np.nan)]
+    for name, cosines in measures.agreement.items():
+        typical = model.ingredients.get(f"agreement/{name}")
+        if typical is not None and typical.typical < 0:
+            ratios.append(np.arccos(np.clip(cosines, -1, 1)) / -typical.typical)
+    return np.asarray(np.fmax.reduce(ratios), np.float64)
 
 
 def build_description(settings: Settings) -> FaceDescription:
