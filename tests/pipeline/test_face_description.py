@@ -229,3 +229,25 @@ def test_a_small_face_is_looked_at_from_several_crops(side, looks):
         matrices[:, 1, 2] += shift * template.height
         single.append(GridRecogniser().describe([Pyramid(image).crop(m, template.size, cubic=True) for m in matrices]))
     np.testing.assert_allclose(plain, np.mean(single, axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_quality_and_notes_follow_the_face():
+    image, describe = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), description(two())
+    template = describe.descriptors.members[0].template
+    frontal = (template.points - template.box_center) / template.box_side
+    turned = frontal + np.array([[0, 0], [0, 0], [0.25, 0], [0, 0], [0, 0]])
+
+    def faces(points, side):
+        return Faces.of([[200 - side / 2, 200 - side / 2, 200 + side / 2, 200 + side / 2]], [0.95], [points * side + 200])
+
+    good, profile, tiny = (describe(image, faces(*args)) for args in ((frontal, 110), (turned, 110), (frontal, 14)))
+    assert good.quality[0] > profile.quality[0] and good.quality[0] > tiny.quality[0] > 0
+    assert good.notes == ((),)
+    assert "turned_away" in profile.notes[0] and "too_small_to_identify" in tiny.notes[0]
+    blurred = describe(np.full_like(image, 99), faces(frontal, 110))
+    assert "blurred" in blurred.notes[0]
+
+
+def test_a_face_without_descriptor_has_no_notes():
+    described = description(two())(picture(), Faces.of([[SIDE + 5, 0, SIDE + 9, 4]], [0.9]))
+    assert described.failures == ("outside_picture",) and described.notes == ((),) and described.quality[0] == 0
