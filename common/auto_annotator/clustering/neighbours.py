@@ -1,0 +1,158 @@
+"""Nearest neighbours: exact for small sets, an inverted file in float16 for large ones; bounded blocks, deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from auto_annotator.clustering.exact import SCALE, Grid
+
+LISTS_PER_ROOT = 4
+"""Lists of the inverted file per square root of n, as faiss recommends."""
+
+PROBES = 48
+"""Lists searched per face: recall of the 80 nearest 0.996 to 0.999 on 50,000 to 200,000 faces."""
+
+TRAINING_PER_LIST = 40
+ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NeighbourLists:
+    """Neighbours of each face in compressed rows, each row in rising order of the neighbour's number.
+
+    Attributes:
+        starts: (n + 1,) int64.
+        rows: (m,) int32 numbers of the neighbours.
+        scores: (m,) float32 cosines.
+    """
+
+    starts: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def join(cls, parts: list[NeighbourLists]) -> NeighbourLists:
+        """Lists of consecutive blocks of faces as one."""
+        counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(p.starts) for p in parts)])
+        rows = np.concatenate([p.rows for p in parts]) if parts else np.zeros(0, np.int32)
+        scores = np.concatenate([p.scores for p in parts]) if parts else np.zeros(0, np.float32)
+        return cls(starts=np.cumsum(counts), rows=rows, scores=scores)
+
+
+Search = Callable[[npt.NDArray[np.float32], int], tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]
+"""Query vectors on the grid and k -> scores (times SCALE squared) and rows, best first; -1 where there is none."""
+
+
+def exact_search(grid: Grid) -> Search:
+    """Compare with every vector."""
+    import faiss
+
+    base = grid.astype(np.float32)
+
+    def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        scores, rows = faiss.knn(queries, base, min(k, len(base)), metric=faiss.METRIC_INNER_PRODUCT)
+        return scores, rows
+
+    return search
+
+
+def inverted_search(grid: Grid) -> Search:
+    """Compare with the vectors of the `PROBES` nearest of some 4 * sqrt(n) lists (faiss IVF with float16 vectors)."""
+    import faiss
+
+    centres = _centres(grid, round(LISTS_PER_ROOT * len(grid) ** 0.5))
+    dimension = grid.shape[1]
+    quantiser = faiss.IndexFlatIP(dimension)
+    quantiser.add(centres)
+    kind = faiss.ScalarQuantizer.QT_fp16
+    index: Any = faiss.IndexIVFScalarQuantizer(quantiser, dimension, len(centres), kind, faiss.METRIC_INNER_PRODUCT, False)
+    index.train(centres)
+    index.nprobe = PROBES
+    for start in range(0, len(grid), 65_536):
+        index.add(grid[start : start + 65_536].astype(np.float32))
+
+    def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        scores, rows = index.search(queries, k)
+        return scores, rows
+
+    return search
+
+
+def _centres(grid: Grid, count: int) -> npt.NDArray[np.float32]:
+    """Spherical k-means on a sample, with centres rounded to the grid, so that it too is exact and deterministic."""
+    import faiss
+
+    step = max(1, len(grid) // (count * TRAINING_PER_LIST))
+    sample = grid[::step].astype(np.float32)  # rows are in content order: any regular choice is a random one
+    centres = sample[:: max(1, len(sample) // count)][:count].copy()
+    for _ in range(ROUNDS):
+        _, nearest = faiss.knn(sample, centres, 1, metric=faiss.METRIC_INNER_PRODUCT)
+        order = np.argsort(nearest[:, 0], kind="stable")
+        owners, starts = np.unique(nearest[order, 0], return_index=True)
+        sums = np.add.reduceat(sample[order], starts, axis=0, dtype=np.float64)
+        centres[owners] = np.rint(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9) * SCALE)
+    return centres
+
+
+def neighbour_lists(grid: Grid, search: Search, faces: npt.NDArray[np.intp], *, count: int, floor: float) -> NeighbourLists:
+    """Neighbour lists of some faces.
+
+    Args:
+        grid: the vectors of the whole set.
+        search: exact or approximate.
+        faces: (m,) their numbers, in rising order; a block of them.
+        count: neighbours of a face.
+        floor: cosines below it are left out.
+    """
+    scores, rows = search(grid[faces].astype(np.float32), count + 1)
+    place, row, score = _pairs(faces, rows, scores, floor)
+    order = np.lexsort((-score, place))
+    place, row, score = place[order], row[order], score[order]
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(place, minlength=len(faces)))])
+    keep = np.arange(len(place)) - first[place] < count  # a face that is not its own nearest one brings one too many
+    place, row, score = place[keep], row[keep], score[keep]
+    order = np.lexsort((row, place))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(place, minlength=len(faces)))])
+    return NeighbourLists(starts=starts, rows=row[order].astype(np.int32), scores=score[order].astype(np.float32))
+
+
+def saturated(lists: NeighbourLists, count: int, limit: float) -> npt.NDArray[np.intp]:
+    """Faces whose list is full although its last neighbour is still at least `limit` alike: the list may end too early."""
+    counts = np.diff(lists.starts)
+    lowest = np.full(len(lists), np.inf, np.float32)
+    if len(lists.scores):
+        lowest[counts > 0] = np.minimum.reduceat(lists.scores, lists.starts[:-1][counts > 0])
+    return np.flatnonzero((counts >= count) & (lowest >= limit))
+
+
+def replaced(lists: NeighbourLists, faces: npt.NDArray[np.intp], parts: list[NeighbourLists]) -> NeighbourLists:
+    """The lists with those of some faces (rising) replaced by the ones of `parts`, in the same order."""
+    new = NeighbourLists.join(parts)
+    counts = np.diff(lists.starts)
+    counts[faces] = np.diff(new.starts)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    rows, scores = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    changed = np.zeros(len(lists), np.bool_)
+    changed[faces] = True
+    inside = np.repeat(changed, counts)
+    old = ~np.repeat(changed, np.diff(lists.starts))
+    rows[inside], scores[inside] = new.rows, new.scores
+    rows[~inside], scores[~inside] = lists.rows[old], lists.scores[old]
+    return NeighbourLists(starts=starts, rows=rows, scores=scores)
+
+
+def _pairs(
+    own: npt.NDArray[np.intp], rows: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], floor: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    cosine = scores / np.float32(SCALE * SCALE)
+    keep = (rows >= 0) & (rows != own[:, None]) & (cosine >= floor)
+    place = np.broadcast_to(np.arange(len(own))[:, None], rows.shape)[keep]
+    return place, rows[keep], cosine[keep]
