@@ -230,14 +230,23 @@ def test_no_face_at_all(cli, clustering, output, tmp_path):
     assert result.code == 0 and read_clusters(output).faces == ()
 
 
-def test_many_faces_get_a_workspace_that_goes_again(cli, clustering, output, tmp_path, monkeypatch):
+def test_many_faces_get_a_workspace_that_goes_when_the_run_is_done(cli, clustering, output, tmp_path, monkeypatch):
     from auto_annotator.commands import clustering as flow
 
     monkeypatch.setattr(flow, "WORKSPACE_FROM", 3)
     write_descriptors(tmp_path / "e.npz", described())
+    work = tmp_path / ".clusters.json.work"
+
+    def interrupted(self, *_, workspace, **__):
+        workspace.mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clustering, "__call__", interrupted)
+        assert cli("cluster", tmp_path / "e.npz", "--output", output).code == 130
+    assert work.is_dir() and not output.exists()
     assert cli("cluster", tmp_path / "e.npz", "--output", output).code == 0
-    assert clustering.calls[0]["workspace"].parent == tmp_path
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clusters.json", "e.npz"]
+    assert clustering.calls[0]["workspace"] == work and not work.exists()
 
 
 @pytest.mark.parametrize(

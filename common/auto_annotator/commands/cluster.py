@@ -60,7 +60,7 @@ def add_clustering_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Cluster, write, and say what was found and what to do next."""
     from auto_annotator.clustering.settings import ClusteringSettings
-    from auto_annotator.commands.clustering import cluster_faces
+    from auto_annotator.commands.clustering import cluster_faces, workspace_of
     from auto_annotator.pipeline import FaceClustering
 
     if args.page is not None and not args.images:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         previous=previous,
         said=said,
         threshold=args.threshold,
-        workspace=args.output.parent,
+        workspace=workspace_of(args.output),
         progress=True,
     )
     write_clusters(args.output, content)

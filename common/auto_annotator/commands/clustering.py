@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from auto_annotator.exchange.descriptors_file import DescribedFaces
 from auto_annotator.types import Clusters, Constraints
 
 WORKSPACE_FROM = 50_000
-"""Faces from which the clustering keeps its tables on disk beside the output."""
+"""Faces from which the clustering keeps its tables on disk beside the output: below, it is done before one could interrupt it."""
 
 Pairs = npt.NDArray[np.int64]
 Clustering = Callable[..., Clusters]
@@ -59,7 +58,7 @@ def cluster_faces(
         previous: the result of an earlier run: its ids, names and human words go on.
         said: new human words; where they contradict those of the earlier run, the new ones count.
         threshold: cosine, None = that of the model set, or found from the data where it has none.
-        workspace: folder in which tables of many faces may lie during the run.
+        workspace: folder of this run alone for tables of many faces; an interrupted run goes on from it, a finished one removes it.
         progress: progress bars on stderr.
 
     Raises:
@@ -68,18 +67,18 @@ def cluster_faces(
     said = said or Said()
     previous = carried(previous, faces) if previous is not None else None
     words = _words(faces, previous.words if previous is not None else Words(), said)
-    with ExitStack() as stack:
-        if workspace is not None and len(faces) >= WORKSPACE_FROM:
-            workspace = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=workspace, prefix=".clustering-")))
-        clusters = clustering(
-            faces.vectors,
-            quality=faces.quality,
-            constraints=_constraints(faces, words),
-            previous=_previous_labels(faces, previous) if previous is not None else None,
-            threshold=faces.threshold if threshold is None else threshold,
-            workspace=workspace if len(faces) >= WORKSPACE_FROM else None,
-            progress=progress,
-        )
+    keep = workspace if workspace is not None and len(faces) >= WORKSPACE_FROM else None
+    clusters = clustering(
+        faces.vectors,
+        quality=faces.quality,
+        constraints=_constraints(faces, words),
+        previous=_previous_labels(faces, previous) if previous is not None else None,
+        threshold=faces.threshold if threshold is None else threshold,
+        workspace=keep,
+        progress=progress,
+    )
+    if keep is not None:  # an interrupted run leaves it, and the next one goes on from it
+        shutil.rmtree(keep, ignore_errors=True)
     registry = Registry.from_json(previous.registry) if previous is not None else Registry.empty()
     registry, names = _names(registry, said.names)
     assignment = assign_people(registry, faces.keys, clusters.labels, names=names, confidence=clusters.confidence)
@@ -135,3 +134,8 @@ def _names(registry: Registry, said: Mapping[str, str]) -> tuple[Registry, dict[
         if key in registry.people:
             registry = registry.renamed(key, name)
     return registry, {key: name for key, name in said.items() if key not in registry.people}
+
+
+def workspace_of(output: Path) -> Path:
+    """The folder for tables of a run, beside its output."""
+    return output.with_name(f".{output.name}.work")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from auto_annotator.clustering.settings import ClusteringSettings
-from auto_annotator.commands.clustering import Clustering, Said, cluster_faces
+from auto_annotator.commands.clustering import Clustering, Said, cluster_faces, workspace_of
 from auto_annotator.commands.describing import Describe, Summary, describe_faces
 from auto_annotator.commands.pictures import Picture
 from auto_annotator.config import Settings
@@ -71,7 +71,9 @@ def cluster_folder(
 
         clustering = FaceClustering(ClusteringSettings(method=method))
     previous = earlier_clusters(out, fresh=fresh)
-    content = cluster_faces(faces, clustering, previous=previous, said=said, threshold=threshold, workspace=out, progress=True)
+    content = cluster_faces(
+        faces, clustering, previous=previous, said=said, threshold=threshold, workspace=workspace_of(out / CLUSTERS), progress=True
+    )
     write_clusters(out / CLUSTERS, content)
     return content
 

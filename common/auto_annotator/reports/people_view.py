@@ -14,6 +14,8 @@ FACES_PER_PERSON = 24
 MAX_PEOPLE, MAX_LOOSE, MAX_SUGGESTIONS = 300, 240, 60
 """Rows of people, faces of each group at the end, and look-alike pairs: with all of them the page has about 20 MB."""
 MAX_THUMBNAILS = 3000
+UNSURE_BELOW = 80
+"""Per cent of a row that are estimated to be one person."""
 FACES_PER_SIDE = 3
 """Faces of each of two people who may be one."""
 MAX_CONFLICTS = 50
@@ -79,6 +81,11 @@ class PersonView:
     def left_out(self) -> int:
         """Faces that are not shown."""
         return self.faces - len(self.tiles)
+
+    @property
+    def unsure(self) -> bool:
+        """The estimate is low enough to look at the whole row."""
+        return self.purity < UNSURE_BELOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
