@@ -170,6 +170,15 @@ def test_too_many_faces_are_refused_with_the_ways_out(ask, engine):
     assert answered(ask(GOOD, max_cluster_faces=6))
 
 
+@pytest.mark.parametrize(("method", "most"), [("dbscan", 20_000), ("hdbscan", 5_000)])
+def test_methods_that_look_at_every_pair_get_fewer(ask, engine, method, most):
+    rows = np.zeros((most + 1, 1))
+    text = refused(ask({"descriptors": text_of(rows), "dimension": 1, "method": method}))
+    assert f"expected at most {most} in one request of this method" in text
+    assert answered(ask({"descriptors": text_of(rows[1:]), "dimension": 1, "method": method}))
+    assert answered(ask({"descriptors": text_of(rows), "dimension": 1}))
+
+
 def test_what_a_body_carries_is_what_the_documentation_says(repository):
     """64 MiB of base64, with a few bytes of JSON beside it."""
     page = (repository / "docs" / "functions.md").read_text(encoding="utf-8")

@@ -11,7 +11,6 @@ import pytest
 from contract_fakes import as_base64, context_of, encoded, event_of, load_handler, png
 from service_fakes import ColourDescription, ColourDetector, RecordingClustering, conforms
 
-import auto_annotator.pipeline
 from auto_annotator.errors import DeviceError, WeightsError
 from auto_annotator.pipeline import FaceDescription, FaceDetection
 
@@ -67,9 +66,7 @@ def models(monkeypatch):
     fakes = SimpleNamespace(detector=Detector(), description=Description(), engine=RecordingClustering([]))
     monkeypatch.setattr(FaceDetection, "from_settings", classmethod(lambda cls, settings: fakes.detector))
     monkeypatch.setattr(FaceDescription, "from_settings", classmethod(lambda cls, settings: fakes.description))
-    monkeypatch.setattr(
-        auto_annotator.pipeline, "FaceClustering", lambda settings: fakes.engine.engine(settings.method), raising=False
-    )
+    monkeypatch.setattr(auto_annotator.pipeline, "FaceClustering", lambda settings: fakes.engine.engine(settings.method))
     return fakes
 
 

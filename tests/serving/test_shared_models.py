@@ -13,9 +13,9 @@ from cvat_rules import list_functions
 from service_fakes import ColourDescription, ColourDetector, RecordingClustering, conforms
 from serving_fakes import WAIT, running_gateway
 
-import auto_annotator.pipeline
 from auto_annotator.config import Settings
 from auto_annotator.pipeline import FaceDescription, FaceDetection
+from auto_annotator.serving import loaders
 from auto_annotator.serving.dashboard import FUNCTIONS
 from auto_annotator.serving.limits import Limits
 from auto_annotator.serving.models import Models
@@ -51,7 +51,7 @@ def built(monkeypatch):
     monkeypatch.setattr(FaceDetection, "from_settings", classmethod(detector))
     monkeypatch.setattr(FaceDescription, "from_settings", classmethod(description))
     engine = RecordingClustering([])
-    monkeypatch.setattr(auto_annotator.pipeline, "FaceClustering", lambda settings: engine.engine(settings.method), raising=False)
+    monkeypatch.setattr(loaders, "FaceClustering", lambda settings: engine.engine(settings.method))
     return built
 
 

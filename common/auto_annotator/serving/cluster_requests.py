@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +17,9 @@ from auto_annotator.types import Constraints
 
 Method = Literal["potts", "dbscan", "hdbscan"]
 METHODS: tuple[Method, ...] = get_args(Method)
+MOST_COMPARED: dict[Method, int] = {"dbscan": 20_000, "hdbscan": 5_000}
+"""Faces that a method of comparison may get: it looks at every pair, and must end within the event's time too."""
+
 MAX_HASH = 128
 """Longest text of a model hash."""
 
@@ -60,10 +64,11 @@ def parse_request(given: dict[str, Any], settings: Settings) -> ClusterRequest:
     method, threshold, model_hash = _options(given)
     count = _optional(given, "count", 0, 2**40)
     dimension = _optional(given, "dimension", 1, MAX_DIMENSION)
+    most = min(settings.max_cluster_faces, MOST_COMPARED.get(method, settings.max_cluster_faces))
     if "path" in given:
-        table = _from_file(given["path"], count, dimension, settings)
+        table = _from_file(given["path"], count, dimension, settings.shared_dir, most)
     else:
-        table = shared_files.Table(vectors=_from_text(given["descriptors"], count, dimension, settings))
+        table = shared_files.Table(vectors=_from_text(given["descriptors"], count, dimension, most))
     if model_hash and table.model_hash and model_hash != table.model_hash:
         raise RequestError(
             "model_hash: got another one than the file has; vectors of two model sets never compare: describe all again"
@@ -96,13 +101,13 @@ def _optional(given: dict[str, Any], key: str, low: int, high: int) -> int | Non
     return values.whole_number(given[key], key, low, high) if key in given else None
 
 
-def _from_file(text: object, count: int | None, dimension: int | None, settings: Settings) -> shared_files.Table:
-    path = shared_files.resolve(text, settings.shared_dir)
+def _from_file(text: object, count: int | None, dimension: int | None, folder: Path | None, most: int) -> shared_files.Table:
+    path = shared_files.resolve(text, folder)
     shape = shared_files.file_shape(path)
     for name, wanted, got in (("count", count, shape.rows), ("dimension", dimension, shape.dimension)):
         if wanted is not None and wanted != got:
             raise RequestError(f"{name}: got {wanted}, but the file has {got}; leave the key out, or name the right file")
-    _check_size(shape.rows, shape.dimension, settings.max_cluster_faces, "path")
+    _check_size(shape.rows, shape.dimension, most, "path")
     table = shared_files.read(path)
     if path.suffix.lower() == ".npy":  # the rows of the other kind are checked when it is read
         try:
@@ -112,7 +117,7 @@ def _from_file(text: object, count: int | None, dimension: int | None, settings:
     return table
 
 
-def _from_text(text: object, count: int | None, dimension: int | None, settings: Settings) -> npt.NDArray[np.floating]:
+def _from_text(text: object, count: int | None, dimension: int | None, most: int) -> npt.NDArray[np.floating]:
     """The rows in base64; of their number and their length one may be left out."""
     if not isinstance(text, str):
         raise RequestError("descriptors: got no text, expected base64 of float16 numbers, little endian, row after row")
@@ -123,7 +128,7 @@ def _from_text(text: object, count: int | None, dimension: int | None, settings:
         dimension = max(numbers // count, 1)
     if count is None:
         count = numbers // dimension
-    _check_size(count, dimension, settings.max_cluster_faces, "descriptors")
+    _check_size(count, dimension, most, "descriptors")
     try:
         return decode_vectors(text, count, dimension)
     except VectorError as error:
@@ -135,8 +140,8 @@ def _check_size(rows: int, dimension: int, most: int, place: str) -> None:
         raise RequestError(f"{place}: got rows of {dimension} numbers, expected 1 to {MAX_DIMENSION}")
     if rows > most:
         raise RequestError(
-            f"{place}: got {rows} faces, expected at most {most} in one request, which must end in time: use the command line"
-            " (`auto-annotator cluster FILE.npz`), or raise AUTO_ANNOTATOR_MAX_CLUSTER_FACES"
+            f"{place}: got {rows} faces, expected at most {most} in one request of this method, which must end in time: use the"
+            " command line (`auto-annotator cluster FILE.npz`), or raise AUTO_ANNOTATOR_MAX_CLUSTER_FACES (for potts alone)"
         )
 
 
