@@ -115,10 +115,11 @@ def test_limits_hold_and_are_told(tmp_path, monkeypatch):
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
 
 
-def test_no_more_thumbnails_than_the_limit(tmp_path, monkeypatch):
+def test_rows_end_where_there_are_enough_faces(tmp_path, monkeypatch):
     monkeypatch.setattr(people_view, "MAX_THUMBNAILS", 4)
     page = page_of(tmp_path, make_clusters(suggestions=()))
-    assert len(page.images) == 4
+    assert [a["id"] for t, a in page.tags if t == "article" and "id" in a] == ["p1"]
+    assert "1 person with less need of a look is not shown" in page.text
 
 
 def test_each_picture_is_opened_once_and_only_if_it_is_shown(tmp_path):

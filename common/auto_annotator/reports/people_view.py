@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from auto_annotator.exchange.clusters_file import ClusteredFace, ClusterFile
+from auto_annotator.exchange.clusters_file import ClusteredFace, ClusteredPerson, ClusterFile
 from auto_annotator.reports.page_view import short_name
 from auto_annotator.review import REASONS
 
@@ -14,6 +14,7 @@ FACES_PER_PERSON = 24
 MAX_PEOPLE, MAX_LOOSE, MAX_SUGGESTIONS = 300, 240, 60
 """Rows of people, faces of each group at the end, and look-alike pairs: with all of them the page has about 20 MB."""
 MAX_THUMBNAILS = 3000
+"""Faces in all rows together."""
 UNSURE_BELOW = 80
 """Per cent of a row that are estimated to be one person."""
 FACES_PER_SIDE = 3
@@ -129,7 +130,7 @@ class Chosen:
     def faces(self) -> tuple[ClusteredFace, ...]:
         """Every face once."""
         groups = [*self.sides.values(), *self.rows.values(), self.singles, self.unknown, self.rejected]
-        return tuple({face.key: face for group in groups for face in group}.values())[:MAX_THUMBNAILS]
+        return tuple({face.key: face for group in groups for face in group}.values())
 
 
 class People:
@@ -164,12 +165,24 @@ class People:
         by_state = {state: [f for f in content.faces if f.state == state] for state in ("unknown", "rejected")}
         near = sorted(by_state["unknown"], key=lambda f: -f.nearest.score if f.nearest else 1.0)
         return Chosen(
-            rows={p.id: self._first(p.id, FACES_PER_PERSON) for p in order[:MAX_PEOPLE]},
+            rows=self._within_limit(order),
             sides={person: self._typical(person) for person in paired},
             singles=tuple(sorted(once, key=self._order)[:MAX_LOOSE]),
             unknown=tuple(near[:MAX_LOOSE]),
             rejected=tuple(by_state["rejected"][:MAX_LOOSE]),
         )
+
+    def _within_limit(self, order: Sequence[ClusteredPerson]) -> dict[str, tuple[ClusteredFace, ...]]:
+        """Rows until there are enough people or faces; a row is shown with its thumbnails or not at all."""
+        rows: dict[str, tuple[ClusteredFace, ...]] = {}
+        room = MAX_THUMBNAILS
+        for person in order[:MAX_PEOPLE]:
+            faces = self._first(person.id, FACES_PER_PERSON)
+            room -= len(faces)
+            if room < 0:
+                break
+            rows[person.id] = faces
+        return rows
 
     def _order(self, face: ClusteredFace) -> tuple[float, float, str]:
         """Most doubtful first, then the ones that stand out best."""
