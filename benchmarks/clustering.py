@@ -39,14 +39,14 @@ def quality_of(labels: np.ndarray, identity: np.ndarray) -> float:
 
 
 def best_parameter(method: Method, graph: Graph, identity: np.ndarray) -> float:
-    """The parameter with the best result in hindsight: over the grid, then half a step to either side."""
+    """The parameter with the best result in hindsight: over the grid and the default, then half a step to either side."""
     grid = method.on(graph)
-    tried = {p: quality_of(method.run(graph, p), identity) for p in grid}
-    best = max(tried, key=lambda p: tried[p])
+    tried = {p: quality_of(method.run(graph, p), identity) for p in {*grid, method.default or grid[0]}}
+    best = max(sorted(tried), key=lambda p: tried[p])
     if method.parameter == "cosine":
         step = (grid[1] - grid[0]) / 2
         tried |= {p: quality_of(method.run(graph, p), identity) for p in (best - step, best + step)}
-    return max(tried, key=lambda p: tried[p])
+    return max(sorted(tried), key=lambda p: tried[p])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

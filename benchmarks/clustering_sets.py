@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.common import CACHE, NotAvailable, digest, load, need
+from auto_annotator.config import load_settings
+from auto_annotator.evaluation.synthetic import generate
+from auto_annotator.fusion.descriptors import DescriptorCalibration, MemberCalibration, fit_log_odds, fuse_descriptors
+from benchmarks.common import NotAvailable, need
+
+STRANGERS = 200_000
+FIT_PRIOR, LINK_PRIOR = 1e-6, 1e-4
+"""Of `fused`: share of pairs of one person at which the fit is to be good, and at which two faces are linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +56,38 @@ class FaceSet:
 
 
 def lfw_embeddings() -> Iterator[FaceSet]:
-    """Every recogniser of `lfw_embeddings`: faces of people of whom many are seen once."""
+    """Every recogniser of `lfw_embeddings`, and all of them fused: faces of people of whom many are seen once."""
     with np.load(need("lfw_embeddings") / "embeddings.npz") as file:
         people = file["y"].astype(np.int64)
         models = {name: unit(file[name]) for name in file.files if file[name].ndim == 2 and len(file[name]) == len(people)}
+    nobody = np.zeros(len(people), bool)
     for name, vectors in models.items():
-        yield FaceSet(name=f"lfw {name}", vectors=vectors, identity=people, junk=np.zeros(len(people), bool))
+        yield FaceSet(name=f"lfw {name}", vectors=vectors, identity=people, junk=nobody)
+    vectors, threshold = fused(models, people)
+    yield FaceSet(name="lfw fused", vectors=vectors, identity=people, junk=nobody, threshold=threshold)
+
+
+def fused(models: Mapping[str, np.ndarray], people: np.ndarray) -> tuple[np.ndarray, float]:
+    """Vectors of all recognisers as one, and the link threshold; fitted on pairs of a third of the people, one number for each."""
+    rng = np.random.default_rng(0)
+    names = np.unique(people)
+    rows = np.flatnonzero(np.isin(people, rng.choice(names, len(names) // 3, replace=False)))
+    first, second = np.triu_indices(len(rows), 1)
+    same = people[rows[first]] == people[rows[second]]
+    pick = np.concatenate([np.flatnonzero(same), rng.choice(np.flatnonzero(~same), STRANGERS, replace=False)])
+    pairs, same = (rows[first[pick]], rows[second[pick]]), same[pick]
+    cosines = np.stack([np.einsum("ij,ij->i", v[pairs[0]], v[pairs[1]]) for v in models.values()], axis=1)
+    coefficients, constant = fit_log_odds(cosines, same, prior=FIT_PRIOR)
+    members = tuple(
+        MemberCalibration(name=name, dimension=vectors.shape[1], coefficient=float(c))
+        for (name, vectors), c in zip(models.items(), coefficients, strict=True)
+    )
+    threshold = (np.log((1 - LINK_PRIOR) / LINK_PRIOR) - constant) / coefficients.sum()
+    return fuse_descriptors(models, DescriptorCalibration(members=members)), float(threshold)
 
 
 def synthetic(preset: str, faces: int, seed: int) -> FaceSet:
     """A set of the generator."""
-    from auto_annotator.evaluation.synthetic import generate
-
     made = generate(preset, faces, seed=seed)
     return FaceSet(
         name=f"{preset} {faces // 1000}k seed {seed}",
@@ -74,53 +101,32 @@ def synthetic(preset: str, faces: int, seed: int) -> FaceSet:
 
 
 def photos() -> FaceSet:
-    """`celeba_wild` end to end: the most central, largest face of each photo, described by the embedded ensemble.
+    """`celeba_wild` end to end: the main face of each photo, described by the product's ensemble at its shipped calibration.
 
     A photo in which no face was found stays in the set without a vector: it can never be put to its person.
     """
-    folder = need("celeba_wild")
-    rows = json.loads((folder / "annotations.json").read_text())
-    paths = [folder / "images" / row["file"] for row in rows]
-    identity = np.array([row["identity"] for row in rows], np.int64)
-    vectors, quality, threshold = _described(paths)
-    return FaceSet(
-        name="celeba_wild",
-        vectors=vectors,
-        identity=identity,
-        quality=quality,
-        images=np.arange(len(rows)),
-        junk=np.zeros(len(rows), bool),
-        threshold=threshold,
-    )
+    from benchmarks.people import Studio, celeba
 
-
-def _described(paths: list) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Vectors and qualities of the main face of each photo; kept beside the checkout for the same photos and models."""
-    from auto_annotator.config import load_settings
-    from auto_annotator.pipeline import FaceDescription, FaceDetection
-
-    settings = load_settings()
-    detection, description = FaceDetection.from_settings(settings), FaceDescription.from_settings(settings)
-    kept = CACHE / f"celeba-{digest(paths)}-{description.model_hash}.npz"
+    studio, shown = Studio(load_settings()), celeba()
+    faces = studio.faces("celeba", shown)
+    content = hashlib.sha256(np.nan_to_num(faces.landmarks).tobytes()).hexdigest()[:12]
+    kept = studio.folder / f"clustering-celeba-{studio.description.model_hash}-{content}.npz"
     if not kept.exists():
-        vectors, quality = np.zeros((len(paths), description.dimension), np.float32), np.zeros(len(paths), np.float32)
-        for number, path in enumerate(paths):
-            image = load(path)
-            faces = detection(image).faces
-            if len(faces):
-                described = description(image, faces.select([_main_face(faces.boxes, image.shape)]))
-                vectors[number], quality[number] = described.vectors[0], described.quality[0]
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        vectors, quality = np.zeros((len(shown), studio.description.dimension), np.float32), np.zeros(len(shown), np.float32)
+        for row in np.flatnonzero(np.isfinite(faces.boxes).all(axis=1)).tolist():
+            described = studio.description(shown[row].load(), faces.select([row]))
+            vectors[row], quality[row] = described.vectors[0], described.quality[0]
         np.savez(kept, vectors=vectors, quality=quality)
     with np.load(kept) as file:
-        return file["vectors"], file["quality"], description.threshold
-
-
-def _main_face(boxes: np.ndarray, shape: tuple[int, ...]) -> int:
-    """The face that is large and near the middle."""
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([shape[1], shape[0]]) / 2
-    side = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-    return int(np.argmax(side - np.linalg.norm(middle, axis=1)))
+        columns = dict(file)
+    return FaceSet(
+        name="celeba_wild",
+        identity=np.unique([photo.person for photo in shown], return_inverse=True)[1],
+        images=np.arange(len(shown)),
+        junk=np.zeros(len(shown), bool),
+        threshold=studio.description.threshold,
+        **columns,
+    )
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
