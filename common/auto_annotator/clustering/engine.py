@@ -16,15 +16,15 @@ import numpy.typing as npt
 from auto_annotator.clustering.attach import attach, drop_unrecognisable
 from auto_annotator.clustering.constraints import Links, check_constraints, image_pairs, resolve
 from auto_annotator.clustering.exact import Grid, content_order, to_grid, usable_rows
-from auto_annotator.clustering.graph import edge_weights, symmetric_graph
+from auto_annotator.clustering.graph import symmetric_graph
 from auto_annotator.clustering.guards import Guards
 from auto_annotator.clustering.merging import Groups, merge_groups, near_pairs
 from auto_annotator.clustering.neighbours import NeighbourLists
 from auto_annotator.clustering.outputs import assess
-from auto_annotator.clustering.potts import Labels, aggregate, by_appearance, communities
+from auto_annotator.clustering.potts import Labels, aggregate, by_appearance
 from auto_annotator.clustering.scores import ScoreModel, fit_scores, raise_threshold
-from auto_annotator.clustering.search import Neighbourhood
 from auto_annotator.clustering.settings import ClusteringSettings
+from auto_annotator.clustering.stages import LocalStages, Stages
 from auto_annotator.types import Clusters, Constraints
 
 Report = Callable[[str, float], None]
@@ -67,6 +67,7 @@ def cluster_faces(
     settings: ClusteringSettings | None = None,
     workspace: Path | None = None,
     report: Report | None = None,
+    stages: Stages | None = None,
 ) -> Clusters:
     """Who is who.
 
@@ -79,23 +80,25 @@ def cluster_faces(
         settings: None = the shipped defaults.
         workspace: folder for neighbour lists, so that an interrupted run goes on; None = memory.
         report: told about progress.
+        stages: who does the heavy stages; None = this process. The result is the same.
 
     Raises:
         ValueError: for arrays of wrong shape, values or rows.
     """
     settings, constraints, report = settings or ClusteringSettings(), constraints or Constraints(), report or (lambda *_: None)
+    stages = stages or LocalStages()
     n = len(vectors)
     problem = arrange(vectors, quality, constraints, previous, settings)
     model = fit_scores(problem.grid[problem.core], settings, threshold=threshold)
     labels = np.full(len(problem.order), -1, np.int64)
     lists = NeighbourLists.join([])
     if len(problem.core):
-        near = Neighbourhood(problem.grid[problem.core], settings, workspace=workspace, report=report)
+        near = stages.neighbourhood(problem.grid[problem.core], settings, workspace=workspace, report=report)
         lists = near.first(model)
-        labels[problem.core] = partition(problem, lists, model, settings)
+        labels[problem.core] = partition(problem, lists, model, settings, stages)
         model = raise_threshold(model, lists, labels[problem.core], settings)
         lists = near.widened(lists, model)
-        labels[problem.core] = partition(problem, lists, model, settings)
+        labels[problem.core] = partition(problem, lists, model, settings, stages)
         report("graph", 1.0)
     guards = Guards.of(problem.links, problem.images)
     labels = merge_clusters(problem, labels, lists, model, settings, guards)
@@ -161,11 +164,11 @@ def _spoken_for(links: Links) -> npt.NDArray[np.bool_]:
     return np.bincount(links.group, minlength=len(links.group))[links.group] > 1 if len(links.group) else np.zeros(0, np.bool_)
 
 
-def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settings: ClusteringSettings) -> Labels:
+def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settings: ClusteringSettings, stages: Stages) -> Labels:
     """Communities of the faces of `core`: certain groups as one node each, signed edges for pictures and cannot-links."""
     import scipy.sparse as sparse
 
-    graph = symmetric_graph(lists, edge_weights(lists, model.link(lists.scores), 0, len(lists)))
+    graph = symmetric_graph(lists, stages.weights(lists, model.link(lists.scores)))
     groups = by_appearance(problem.links.group[problem.core])
     count = int(groups.max()) + 1
     if count < len(groups):
@@ -188,7 +191,7 @@ def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settin
         earlier = problem.previous[problem.core]
         _, first = np.unique(groups, return_index=True)
         start = np.where(earlier[first] >= 0, earlier[first], int(earlier.max(initial=-1)) + 1 + np.arange(count))
-    return communities(graph, sizes, resolution=settings.resolution, start=start)[groups]
+    return stages.communities(graph, sizes, resolution=settings.resolution, start=start)[groups]
 
 
 def _cosine(grid: Grid, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.clustering.exact import SCALE, Grid
+from auto_annotator.clustering.settings import ClusteringSettings
 
 LISTS_PER_ROOT = 4
 """Lists of the inverted file per square root of n, as faiss recommends."""
 
 PROBES = 48
 """Lists searched per face: recall of the 80 nearest 0.996 to 0.999 on 50,000 to 200,000 faces."""
+
+TIE_BLOCK = 8192
+"""Rows compared at once where ties are settled."""
 
 TRAINING_PER_LIST = 40
 ROUNDS = 8
@@ -51,17 +55,58 @@ Search = Callable[[npt.NDArray[np.float32], int], tuple[npt.NDArray[np.float32],
 """Query vectors on the grid and k -> scores (times SCALE squared) and rows, best first; -1 where there is none."""
 
 
+def choose_search(grid: Grid, settings: ClusteringSettings) -> Search:
+    """Exact on a GPU if there is one (`settings.device`), else exact for small sets and an inverted file for large ones."""
+    from auto_annotator.clustering.gpu import gpu_search, wants_gpu
+
+    if wants_gpu(grid.shape, settings.device):
+        return gpu_search(grid)
+    return exact_search(grid) if len(grid) < settings.exact_below else inverted_search(grid)
+
+
 def exact_search(grid: Grid) -> Search:
-    """Compare with every vector."""
+    """Compare with every vector; of equally good last ones those with the smaller numbers."""
     import faiss
 
     base = grid.astype(np.float32)
 
     def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        scores, rows = faiss.knn(queries, base, min(k, len(base)), metric=faiss.METRIC_INNER_PRODUCT)
-        return scores, rows
+        scores, rows = faiss.knn(queries, base, min(k + 1, len(base)), metric=faiss.METRIC_INNER_PRODUCT)
+        blocks = range(0, len(base), TIE_BLOCK)
+        return settle_ties(scores, rows, k, lambda tied: ((s, queries[tied] @ base[s : s + TIE_BLOCK].T) for s in blocks))
 
     return search
+
+
+Compare = Callable[[npt.NDArray[np.intp]], Iterable[tuple[int, npt.NDArray[np.float32]]]]
+"""Numbers of queries -> for each block of the base its first row and the scores of these queries in it."""
+
+
+def settle_ties(
+    scores: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], k: int, compare: Compare
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The k best of k + 1, where of several that are equally good the smaller rows count: what a search keeps is no rule.
+
+    Args:
+        scores: (m, k + 1) best first, or (m, all) if there are fewer.
+        rows: (m, k + 1) in any order among equal scores.
+        k: how many to keep.
+        compare: for the few queries whose k-th and next are equal.
+    """
+    if scores.shape[1] <= k:
+        return scores, rows
+    last = scores[:, k - 1]
+    tied = np.flatnonzero(last == scores[:, k])
+    scores, rows = scores[:, :k], rows[:, :k].copy()
+    if len(tied):
+        filled = (scores[tied] > last[tied, None]).sum(axis=1)
+        for first, found in compare(tied):
+            equal = found == last[tied, None]
+            place = filled[:, None] + equal.cumsum(axis=1) - 1
+            query, column = np.nonzero(equal & (place < k))
+            rows[tied[query], place[query, column]] = first + column
+            filled = np.minimum(filled + equal.sum(axis=1), k)
+    return scores, rows
 
 
 def inverted_search(grid: Grid) -> Search:
@@ -114,7 +159,7 @@ def neighbour_lists(grid: Grid, search: Search, faces: npt.NDArray[np.intp], *, 
     """
     scores, rows = search(grid[faces].astype(np.float32), count + 1)
     place, row, score = _pairs(faces, rows, scores, floor)
-    order = np.lexsort((-score, place))
+    order = np.lexsort((row, -score, place))
     place, row, score = place[order], row[order], score[order]
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(place, minlength=len(faces)))])
     keep = np.arange(len(place)) - first[place] < count  # a face that is not its own nearest one brings one too many

@@ -13,8 +13,7 @@ from auto_annotator.clustering.exact import Grid
 from auto_annotator.clustering.neighbours import (
     NeighbourLists,
     Search,
-    exact_search,
-    inverted_search,
+    choose_search,
     neighbour_lists,
     replaced,
     saturated,
@@ -64,15 +63,12 @@ class Neighbourhood:
         return NeighbourLists.join(parts)
 
     def _block(self, faces: npt.NDArray[np.intp], count: int, floor: float) -> NeighbourLists:
-        kept = None
-        if self._folder is not None:
-            name = hashlib.sha256(faces.tobytes()).hexdigest()[:12]
-            kept = self._folder / f"neighbours-{self._digest}-{count}-{floor:.6f}-{name}.npz"
-            if kept.is_file():
-                with np.load(kept, allow_pickle=False) as data:
-                    return NeighbourLists(starts=data["starts"], rows=data["rows"], scores=data["scores"])
+        kept = self._kept(faces, count, floor) if self._folder is not None else None
+        if kept is not None and kept.is_file():
+            with np.load(kept, allow_pickle=False) as data:
+                return NeighbourLists(starts=data["starts"], rows=data["rows"], scores=data["scores"])
         if self._search is None:
-            self._search = exact_search(self._grid) if len(self._grid) < self._settings.exact_below else inverted_search(self._grid)
+            self._search = choose_search(self._grid, self._settings)
         lists = neighbour_lists(self._grid, self._search, faces, count=count, floor=floor)
         if kept is not None:
             part = kept.with_suffix(".part.npz")
@@ -80,9 +76,15 @@ class Neighbourhood:
             part.replace(kept)
         return lists
 
+    def _kept(self, faces: npt.NDArray[np.intp], count: int, floor: float) -> Path:
+        """Where the lists of a block are kept."""
+        assert self._folder is not None
+        name = hashlib.sha256(faces.tobytes()).hexdigest()[:12]
+        return self._folder / f"neighbours-{self._digest}-{count}-{floor:.6f}-{name}.npz"
+
 
 def _digest(grid: Grid, settings: ClusteringSettings) -> str:
-    sha = hashlib.sha256(repr((grid.shape, settings.exact_below)).encode())
+    sha = hashlib.sha256(repr((grid.shape, settings.exact_below, settings.device)).encode())
     for start in range(0, len(grid), 65_536):
         sha.update(np.ascontiguousarray(grid[start : start + 65_536]).tobytes())
     return sha.hexdigest()[:16]

@@ -31,6 +31,9 @@ class ClusteringSettings:
         attach_margin: if the next cluster is this many sigmas worse.
         exact_below: nearest neighbours are exact below this many faces, approximate (IVF, float16) from there on.
         block: rows searched at once.
+        device: where neighbours are searched. `cuda` = on a GPU, exact at any size; `auto` = there from `gpu.GPU_FROM` faces on if
+            torch sees one that they fit in; `cpu`. Below `exact_below` the device changes nothing; from there on the CPU search is
+            approximate, so give `cpu` or `cuda` where runs on different machines must be equal.
         dbscan_eps: cosine distance for `dbscan`; None = the link threshold.
         dbscan_min_samples: for `dbscan` and `hdbscan`.
     """
@@ -56,5 +59,6 @@ class ClusteringSettings:
     attach_margin: float = 1.0
     exact_below: int = 50_000
     block: int = 4096
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     dbscan_eps: float | None = None
     dbscan_min_samples: int = 2

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.clustering.settings import ClusteringSettings
+from auto_annotator.errors import ConfigError
 from auto_annotator.types import Clusters, Constraints
 
 if TYPE_CHECKING:
-    from auto_annotator.clustering.engine import Report
+    from auto_annotator.clustering.stages import Report, Stages
 
 
 class FaceClustering:
@@ -47,7 +48,8 @@ class FaceClustering:
             constraints: what is known of the faces beside their vectors.
             previous: (n,) labels of an earlier run, -1 = a new face.
             threshold: calibrated cosine of the recogniser, None = found from the vectors.
-            workspace: folder for what an interrupted run need not do again; None = memory only.
+            workspace: folder for what an interrupted run need not do again; None = memory only. With a scheduler it is needed, and
+                all machines must see it under the same path.
             progress: show a bar on stderr, if that is a terminal.
             scheduler: address of a Dask scheduler that shares out the work; None = this machine. The result is the same.
 
@@ -59,8 +61,12 @@ class FaceClustering:
         from auto_annotator.clustering.engine import cluster_faces
 
         if self.settings.method != "potts":
+            if scheduler is not None:
+                raise ConfigError(
+                    f"scheduler {scheduler}: the method {self.settings.method} runs on one machine only, expected potts"
+                )
             return compare_faces(vectors, quality, constraints or Constraints(), self.settings, threshold=threshold)
-        with _bar(progress) as report:
+        with _bar(progress) as report, _stages(scheduler, workspace) as stages:
             return cluster_faces(
                 vectors,
                 quality=quality,
@@ -70,7 +76,27 @@ class FaceClustering:
                 settings=self.settings,
                 workspace=workspace,
                 report=report,
+                stages=stages,
             )
+
+
+@contextmanager
+def _stages(scheduler: str | None, workspace: Path | None) -> Iterator[Stages | None]:
+    """Who does the heavy work: None = this process."""
+    if scheduler is None:
+        yield None
+        return
+    if workspace is None:
+        raise ConfigError(
+            f"scheduler {scheduler}: got no workspace, expected a folder that all machines share under one path; give workspace"
+        )
+    from auto_annotator.clustering.crew import connect
+    from auto_annotator.clustering.distributed import DaskStages
+
+    folder = workspace.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with connect(scheduler, folder) as crew:
+        yield DaskStages(crew, folder)
 
 
 @contextmanager
