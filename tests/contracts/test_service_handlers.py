@@ -13,6 +13,7 @@ from service_fakes import ColourDescription, ColourDetector, RecordingClustering
 
 from auto_annotator.errors import DeviceError, WeightsError
 from auto_annotator.pipeline import FaceDescription, FaceDetection
+from auto_annotator.serving import loaders
 
 CANARY = "CANARY-d41d8cd98f"
 ROWS = np.eye(4, 8, dtype="<f2")
@@ -66,7 +67,7 @@ def models(monkeypatch):
     fakes = SimpleNamespace(detector=Detector(), description=Description(), engine=RecordingClustering([]))
     monkeypatch.setattr(FaceDetection, "from_settings", classmethod(lambda cls, settings: fakes.detector))
     monkeypatch.setattr(FaceDescription, "from_settings", classmethod(lambda cls, settings: fakes.description))
-    monkeypatch.setattr(auto_annotator.pipeline, "FaceClustering", lambda settings: fakes.engine.engine(settings.method))
+    monkeypatch.setattr(loaders, "FaceClustering", lambda settings: fakes.engine.engine(settings.method))
     return fakes
 
 
