@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 from contract_fakes import detection_of
 
+from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.types import Clusters, Conflict, Descriptors, Faces, MergeSuggestion
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -99,11 +100,16 @@ class RecordingClustering:
     calls: list[dict]
     error: BaseException | None = None
 
+    def with_settings(self, settings: ClusteringSettings | None = None) -> RecordingClustering:
+        """In the place of `FaceClustering`."""
+        return self.engine((settings or ClusteringSettings()).method)
+
     def engine(self, method: str) -> RecordingClustering:
         self.calls.append({"method": method})
         return self
 
-    def __call__(self, vectors, **options) -> Clusters:
+    def __call__(self, vectors, *, threshold=None, **options) -> Clusters:
+        options["threshold"] = threshold
         if self.error is not None:
             raise self.error
         self.calls[-1] |= {"vectors": np.array(vectors), **options}

@@ -67,7 +67,7 @@ def models(monkeypatch):
     fakes = SimpleNamespace(detector=Detector(), description=Description(), engine=RecordingClustering([]))
     monkeypatch.setattr(FaceDetection, "from_settings", classmethod(lambda cls, settings: fakes.detector))
     monkeypatch.setattr(FaceDescription, "from_settings", classmethod(lambda cls, settings: fakes.description))
-    monkeypatch.setattr(loaders, "FaceClustering", lambda settings: fakes.engine.engine(settings.method))
+    monkeypatch.setattr(loaders, "FaceClustering", fakes.engine.with_settings)
     return fakes
 
 
@@ -111,6 +111,15 @@ def test_a_gpu_that_was_asked_for_and_is_absent_is_an_error(deploy, monkeypatch,
     monkeypatch.setenv("AUTO_ANNOTATOR_DEVICE", "cuda")
     with pytest.raises(DeviceError, match="AUTO_ANNOTATOR_ALLOW_CPU"):
         deploy(name)
+
+
+@pytest.mark.parametrize(("device", "used"), [("cuda", "auto"), ("auto", "auto"), ("cpu", "cpu")])
+def test_the_clustering_uses_a_gpu_where_there_is_one_and_does_not_insist(repository, monkeypatch, device, used):
+    monkeypatch.setenv("AUTO_ANNOTATOR_DEVICE", device)
+    function = Deployed(repository, "face-clustering")
+    assert function.log.records[-1]["with"]["device"] == used
+    value = json.loads(function.post(BODIES["face-clustering"])["body"])
+    assert sorted(value["labels"]) == [0, 1, 2, 3], "four at right angles are four people"
 
 
 @pytest.mark.parametrize("name", ["face-descriptor", "face-tracker"])

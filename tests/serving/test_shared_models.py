@@ -51,7 +51,7 @@ def built(monkeypatch):
     monkeypatch.setattr(FaceDetection, "from_settings", classmethod(detector))
     monkeypatch.setattr(FaceDescription, "from_settings", classmethod(description))
     engine = RecordingClustering([])
-    monkeypatch.setattr(loaders, "FaceClustering", lambda settings: engine.engine(settings.method))
+    monkeypatch.setattr(loaders, "FaceClustering", engine.with_settings)
     return built
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.pipeline import FaceClustering
-from auto_annotator.serving.cluster_requests import METHODS, Method
+from auto_annotator.serving.cluster_requests import Method
 from auto_annotator.serving.clustering import Clustering, FaceClusters
 from auto_annotator.serving.descriptor import FaceDescriptor
 from auto_annotator.serving.models import Models, Service
@@ -58,14 +59,20 @@ def load_face_tracker(models: Models) -> Service:
 
 
 def load_face_clustering(models: Models) -> Service:
-    """The engine, which needs no weights; a first small run compiles it, so that the first request does not wait for that."""
+    """The engine, which needs no weights; a first small run compiles it, so that the first request does not wait for that.
+
+    With a GPU the neighbours of many faces are searched on it, those of few on the CPU, which is quicker for them. A GPU that is
+    absent is no reason to refuse the start, as it is for models: all but that search runs on the CPU anyway.
+    """
+    settings = models.settings
+    FaceClustering()(_people())
+    device: Literal["auto", "cpu"] = "cpu" if settings.device == "cpu" else "auto"
 
     def engine(method: Method) -> Clustering:
-        return FaceClustering(ClusteringSettings(method=method))
+        return FaceClustering(ClusteringSettings(method=method, device=device))
 
-    engine(METHODS[0])(_people(), quality=None, constraints=None, previous=None, threshold=None)
-    facts = {"most_faces": models.settings.max_cluster_faces, "shared_folder": models.settings.shared_dir is not None}
-    return Service(answer=FaceClusters(clustering=engine, settings=models.settings), facts=facts)
+    facts = {"device": device, "most_faces": settings.max_cluster_faces, "shared_folder": settings.shared_dir is not None}
+    return Service(answer=FaceClusters(clustering=engine, settings=settings), facts=facts)
 
 
 def _people() -> Float32Array:
