@@ -71,6 +71,7 @@ class Models:
         }
         if described:
             facts |= {"model_set": self.description.model_set, "model_hash": self.description.model_hash}
+            facts |= {"threshold": self.description.threshold}
             facts |= {"descriptors": list(self.description.members), "descriptor_device": self.description.device}
         return facts
 
