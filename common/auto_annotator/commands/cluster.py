@@ -37,6 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_clustering_options(parser)
     text = "cosine from which two faces are one person (default: measured for the ensemble, else found from the faces)"
     parser.add_argument("--threshold", type=fraction, metavar="0..1", help=text)
+    text = "a Dask scheduler, such as tcp://10.0.0.1:8786; its workers must see the output's folder under the same path"
+    parser.add_argument("--scheduler", metavar="ADDRESS", help=text)
     page = parser.add_argument_group("contact sheet")
     page.add_argument("--page", type=Path, metavar="people.html", help="also write the page of people; needs --images")
     page.add_argument("--images", type=Path, nargs="+", metavar="DIR", help="the folders that detect looked at")
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         workspace=workspace_of(args.output),
         progress=True,
+        scheduler=args.scheduler,
     )
     write_clusters(args.output, content)
     written = [args.output]

@@ -49,6 +49,7 @@ def cluster_faces(
     threshold: float | None = None,
     workspace: Path | None = None,
     progress: bool = False,
+    scheduler: str | None = None,
 ) -> ClusterFile:
     """Cluster, give ids and put together what the file says.
 
@@ -60,14 +61,15 @@ def cluster_faces(
         threshold: cosine, None = that of the model set, or found from the data where it has none.
         workspace: folder of this run alone for tables of many faces; an interrupted run goes on from it, a finished one removes it.
         progress: progress bars on stderr.
+        scheduler: address of a Dask scheduler, whose workers must see `workspace` under the same path.
 
     Raises:
-        ConfigError: if the earlier run used other models.
+        ConfigError: if the earlier run used other models, or the scheduler or its workers cannot be used.
     """
     said = said or Said()
     previous = carried(previous, faces) if previous is not None else None
     words = _words(faces, previous.words if previous is not None else Words(), said)
-    keep = workspace if workspace is not None and len(faces) >= WORKSPACE_FROM else None
+    keep = workspace if workspace is not None and (scheduler or len(faces) >= WORKSPACE_FROM) else None
     clusters = clustering(
         faces.vectors,
         quality=faces.quality,
@@ -76,6 +78,7 @@ def cluster_faces(
         threshold=faces.threshold if threshold is None else threshold,
         workspace=keep,
         progress=progress,
+        **({"scheduler": scheduler} if scheduler else {}),
     )
     if keep is not None:  # an interrupted run leaves it, and the next one goes on from it
         shutil.rmtree(keep, ignore_errors=True)
