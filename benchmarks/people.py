@@ -17,15 +17,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from auto_annotator.config import Settings, load_ensemble
+from auto_annotator.alignment import Template, align
+from auto_annotator.config import DescriptorConfig, Settings, ensemble_path, load_ensemble, load_settings
 from auto_annotator.crops import Pyramid
+from auto_annotator.descriptor_set import DescriptorMember, DescriptorSet, model_hash
+from auto_annotator.ensemble import build_part
+from auto_annotator.fusion.descriptors import DescriptorCalibration
 from auto_annotator.geometry import box_sides
 from auto_annotator.pipeline import FaceDescription, FaceDetection
 from auto_annotator.quality import FaceMeasures, measure, sharpness
+from auto_annotator.session import Runtime
 from auto_annotator.types import Faces, Image
-from benchmarks.common import CACHE, load, need
-
-Loader = Callable[[], Image]
+from auto_annotator.weights import identity_of
+from benchmarks.common import CACHE, DATA, load, need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,19 +145,15 @@ class Described:
 class Studio:
     """Detection and description with caches."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, extra: Callable[[], tuple[DescriptorMember, ...]] | None = None) -> None:
         self.settings = settings
+        self.extra = extra or no_members
         self._detection: FaceDetection | None = None
         config = load_ensemble(settings.ensemble)
-        parts = config.model_dump(mode="json", exclude={"descriptors", "descriptor_calibration", "description"})
+        parts = config.model_dump(mode="json", include={"members", "refiners", "fusion", "threshold", "calibration"})
         self.detection_key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         self.folder = CACHE / "people"
         self.folder.mkdir(parents=True, exist_ok=True)
-
-    @cached_property
-    def description(self) -> FaceDescription:
-        """The recognisers, opened when first needed."""
-        return FaceDescription.from_settings(self.settings)
 
     def faces(self, name: str, photos: Sequence[Photo]) -> Faces:
         """The main face of each photo, NaN where none was found."""
@@ -176,62 +176,80 @@ class Studio:
         )
 
     def described(self, name: str, photos: Sequence[Photo]) -> Described:
-        """The main face of each photo, described by every member of the ensemble."""
+        """The main face of each photo, described by every member."""
         faces = self.faces(name, photos)
         content = hashlib.sha256(json.dumps([p.key for p in photos]).encode())
         content.update(np.nan_to_num(faces.boxes).tobytes() + np.nan_to_num(faces.landmarks).tobytes())
-        path = self.folder / f"{name}-{self.description_key}-{content.hexdigest()[:12]}.npz"
-        if not path.exists():
-            columns = self._describe(name, photos, faces)
-            np.savez(path, **columns)
-        with np.load(path) as data:
-            columns = dict(data)
-        return Described(
-            photos=list(photos),
-            faces=faces,
-            sharp=columns["sharp"],
-            plain={k.partition("/")[2]: v for k, v in columns.items() if k.startswith("plain/")},
-            mirrored={k.partition("/")[2]: v for k, v in columns.items() if k.startswith("mirrored/")},
-        )
+        plain, mirrored, sharp = {}, {}, np.full(len(photos), np.nan)
+        for member in self.members:
+            path = self.folder / f"{name}-{member.name}-{self.key_of(member)}-{content.hexdigest()[:12]}.npz"
+            if not path.exists():
+                np.savez(path, **self._describe(f"{member.name} on {name}", photos, faces, member))
+            with np.load(path) as data:
+                plain[member.name], sharp = data["plain"], data["sharp"] if member is self.members[0] else sharp
+                if "mirrored" in data:
+                    mirrored[member.name] = data["mirrored"]
+        return Described(photos=list(photos), faces=faces, sharp=sharp, plain=plain, mirrored=mirrored)
 
     @cached_property
-    def description_key(self) -> str:
-        """Of all that the raw vectors depend on: the hash of the model set with equal say of its members."""
-        from auto_annotator.descriptor_set import model_hash
-        from auto_annotator.fusion.descriptors import DescriptorCalibration
-        from auto_annotator.weights import identity_of
+    def description(self) -> FaceDescription:
+        """The whole ensemble as it is shipped, opened when first needed."""
+        return FaceDescription.from_settings(self.settings)
 
-        members = self.description.descriptors.members
-        names = {w for m in members for w in m.config.weights}
-        equal = DescriptorCalibration.equal({m.name: m.recogniser.dimension for m in members})
-        return model_hash(members, equal, {n: identity_of(n, self.settings.models) for n in names})
+    @cached_property
+    def members(self) -> tuple[DescriptorMember, ...]:
+        """The recognisers of the ensemble and `extra` ones, opened when first needed."""
+        config, beside = load_ensemble(self.settings.ensemble), ensemble_path(self.settings.ensemble).parent
+        return (*(open_member(d, self.settings, beside=beside) for d in config.descriptors), *self.extra())
 
-    def _describe(self, name: str, photos: Sequence[Photo], faces: Faces) -> dict[str, np.ndarray]:
-        members = self.description.descriptors.members
-        n = len(photos)
-        columns = {f"{kind}/{m.name}": np.zeros((n, m.recogniser.dimension), np.float32) for m in members for kind in _KINDS}
-        columns["sharp"] = np.full(n, np.nan)
-        for row, photo in enumerate(tqdm(photos, desc=f"descriptors of {name}", unit="photo", disable=None)):
+    def key_of(self, member: DescriptorMember) -> str:
+        """Of all that its raw vectors depend on."""
+        equal = DescriptorCalibration.equal({member.name: member.recogniser.dimension})
+        return model_hash((member,), equal, {n: identity_of(n, self.settings.models) for n in member.config.weights})[:12]
+
+    def _describe(self, title: str, photos: Sequence[Photo], faces: Faces, member: DescriptorMember) -> dict[str, np.ndarray]:
+        equal = DescriptorCalibration.equal({member.name: member.recogniser.dimension})
+        describe = FaceDescription(DescriptorSet(name=member.name, members=(member,), calibration=equal, model_hash=""))
+        columns = {kind: np.zeros((len(photos), member.recogniser.dimension), np.float32) for kind in ("plain", "mirrored")}
+        columns["sharp"] = np.full(len(photos), np.nan)
+        for row, photo in enumerate(tqdm(photos, desc=title, unit="photo", disable=None)):
             if not np.isfinite(faces.boxes[row]).all():
                 continue
             image, face = photo.load(), faces.select([row])
-            opinions = self.description.opinions(image, face)
-            for kind in _KINDS:
-                for member, vectors in getattr(opinions, kind).items():
-                    columns[f"{kind}/{member}"][row] = vectors[0]
-            columns["sharp"][row] = self._sharpness(image, face)
+            opinions = describe.opinions(image, face)
+            columns["plain"][row] = opinions.plain[member.name][0]
+            if member.config.flip:
+                columns["mirrored"][row] = opinions.mirrored[member.name][0]
+            columns["sharp"][row] = _sharpness(image, face, member.template)
         return columns
 
-    def _sharpness(self, image: Image, face: Faces) -> float:
-        from auto_annotator.alignment import align
 
-        template = self.description.descriptors.members[0].template
-        matrix = align(face, template, width=image.shape[1], height=image.shape[0]).matrices[0]
-        crop = Pyramid(image).crop(matrix, template.size, cubic=True)
-        return float("nan") if crop is None else sharpness(crop)
+def _sharpness(image: Image, face: Faces, template: Template) -> float:
+    matrix = align(face, template, width=image.shape[1], height=image.shape[0]).matrices[0]
+    crop = Pyramid(image).crop(matrix, template.size, cubic=True)
+    return float("nan") if crop is None else sharpness(crop)
 
 
-_KINDS = ("plain", "mirrored")
+def no_members() -> tuple[DescriptorMember, ...]:
+    """Nothing beside the ensemble."""
+    return ()
+
+
+def bench_members() -> tuple[DescriptorMember, ...]:
+    """MobileFaceNet (foamliu) of ../shared/models, for comparison only; nobody where it is not."""
+    path = DATA.parent / "models" / "MobileFaceNet_foamliu.onnx"
+    if not path.is_file():
+        return ()
+    use = "auto_annotator.descriptors.mobilefacenet:MobileFaceNet"
+    return (
+        open_member(DescriptorConfig(name="mobilefacenet", use=use, weights=(str(path),)), load_settings(), beside=path.parent),
+    )
+
+
+def open_member(config: DescriptorConfig, settings: Settings, *, beside: Path) -> DescriptorMember:
+    """A recogniser without the calibration of its ensemble (which may be what is being made)."""
+    runtime = Runtime(device=settings.device, threads=settings.threads)
+    return DescriptorMember(config=config, recogniser=build_part(config, settings.models, runtime.open, beside=beside))
 
 
 def _row(key: str, face: Faces) -> dict[str, object]:

@@ -6,7 +6,8 @@ at the threshold of the model set. Its ingredients, each monotone (more is never
 - agreement: cosine of the descriptors of the crop and of the mirrored crop, by member. A recogniser that sees another person in
   the mirror has not seen the person (occlusion, blur, a turned head).
 - strength: length of the raw vector, by member. Networks trained with a softmax give short vectors to what they do not know.
-- size in pixels, sharpness of the crop, how frontal the points are, how sure the detectors are.
+- size in pixels, sharpness of the crop, how frontal the points are.
+- the detection score: it is the probability that there is a face at all, and multiplies what the others say.
 
 Sources: Terhorst et al., SER-FIQ (CVPR 2020), for agreement; Meng et al., MagFace (CVPR 2021), for strength; Deng et al.,
 recognisability embedding (WACV 2023), for why such faces must not decide who is who.
@@ -37,7 +38,7 @@ _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _FLAT = 25.0
 """Variance of the grey values below which contrast is only noise (5 of 255 levels)."""
 _FLOOR = 1e-3
-"""Smallest measure whose logarithm is taken, and smallest distance of a share from 0 and 1."""
+"""Smallest measure whose logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,7 +154,6 @@ def ingredients(measures: FaceMeasures) -> dict[str, Float64Array]:
             "sharpness": np.log(np.maximum(measures.sharpness, _FLOOR)),
             "frontal": -np.abs(measures.yaw),
             "level": -np.abs(measures.pitch - FRONTAL_PITCH),
-            "score": np.log(np.clip(measures.score, _FLOOR, 1 - _FLOOR) / (1 - np.clip(measures.score, _FLOOR, 1 - _FLOOR))),
         }
         for name, values in measures.agreement.items():
             columns[f"agreement/{name}"] = -np.arccos(np.clip(values, -1, 1))
@@ -181,12 +181,11 @@ class Ingredient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityModel:
-    """Quality of a face: logistic(constant + sum over ingredients of weight * (value - typical)).
+    """Quality of a face: score * logistic(constant + sum over ingredients of weight * (value - typical)).
 
     Attributes:
         constant: log-odds of a typical face.
         ingredients: by the names of `ingredients()`.
-        limits: below which value of an ingredient `notes` says a code, by code.
     """
 
     constant: float
@@ -194,10 +193,11 @@ class QualityModel:
 
     def __call__(self, measures: FaceMeasures) -> Float32Array:
         """(n,) float32 0..1."""
-        return np.asarray(1 / (1 + np.exp(-np.clip(self.log_odds(measures), -_LOGIT_LIMIT, _LOGIT_LIMIT))), np.float32)
+        face = np.clip(np.nan_to_num(measures.score), 0, 1)
+        return np.asarray(face / (1 + np.exp(-np.clip(self.log_odds(measures), -_LOGIT_LIMIT, _LOGIT_LIMIT))), np.float32)
 
     def log_odds(self, measures: FaceMeasures) -> Float64Array:
-        """(n,) log-odds."""
+        """(n,) log-odds, given that there is a face."""
         values = ingredients(measures)
         total = np.full(len(measures), self.constant, np.float64)
         for name, ingredient in self.ingredients.items():
@@ -238,7 +238,6 @@ DEFAULT = QualityModel(
     ingredients={
         "size": Ingredient(weight=2.0, typical=0.0),
         "frontal": Ingredient(weight=4.0, typical=-0.1),
-        "score": Ingredient(weight=0.5, typical=6.0),
     },
 )
 """Of an ensemble that nobody has measured: size, pose and score only, roughly as they weigh in the embedded ensemble."""

@@ -32,7 +32,6 @@ MODEL = QualityModel(
             ("sharpness", 0.5, -2.0),
             ("frontal", 4.0, -0.1),
             ("level", 3.0, -0.1),
-            ("score", 0.3, 5.0),
             ("agreement/a", 4.0, -0.4),
             ("strength/a", 2.0, 2.0),
         )
@@ -157,7 +156,6 @@ class TestModel:
             yaw=0.1,
             pitch=FRONTAL_PITCH + 0.1,
             side=112,
-            score=1 / (1 + np.exp(-5.0)),
             agreement=np.cos(0.4),
             strength=np.exp(2.0),
         )
@@ -179,6 +177,10 @@ class TestModel:
 
     def test_every_ingredient_has_a_name_that_is_measured(self):
         assert set(MODEL.ingredients) == set(ingredients(measures()))
+
+    def test_the_score_multiplies(self):
+        np.testing.assert_allclose(MODEL(measures(score=[0.5, 0.0])), MODEL(measures(score=1.0)) * [0.5, 0.0], rtol=1e-6)
+        assert MODEL(measures(score=np.nan))[0] == 0
 
     def test_file_round_trip(self):
         again = QualityModel.from_json(json.loads(json.dumps(MODEL.to_json())))
