@@ -47,13 +47,13 @@ def numpy_search(grid: Grid) -> Search:
     """The exact search without faiss."""
     base = grid.astype(np.float32)
 
-    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(queries: np.ndarray, k: int, floor: float = -1.0) -> tuple[np.ndarray, np.ndarray]:
         scores = queries @ base.T
         rows = np.argpartition(-scores, k, axis=1)[:, : k + 1]
         found = np.take_along_axis(scores, rows, axis=1)
         order = np.argsort(-found, axis=1, kind="stable")
         found, rows = np.take_along_axis(found, order, axis=1), np.take_along_axis(rows, order, axis=1)
-        return settle_ties(found, rows, k, lambda tied: [(0, queries[tied] @ base.T)])
+        return settle_ties(found, rows, k, floor, lambda tied, last: [np.nonzero(queries[tied] @ base.T == last[:, None])])
 
     return search
 

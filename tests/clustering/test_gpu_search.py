@@ -1,5 +1,8 @@
 """Neighbours on a GPU are those of the exact search; ties go to the smaller rows everywhere."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -34,6 +37,12 @@ def test_ties_go_to_the_smaller_rows(n, k):
     assert_best(exact_search(grid), grid, np.arange(min(n, 200)), min(k, n))
 
 
+def test_below_the_floor_ties_are_left_alone():
+    grid = coarse_grid(3000)
+    scores, rows = exact_search(grid)(grid[:200].astype(np.float32), 50, floor=0.5)
+    assert np.array_equal(scores, by_hand(grid, np.arange(200), 50)[0])
+
+
 def test_many_equal_vectors():
     grid = np.repeat(coarse_grid(3), 200, axis=0)
     assert_best(exact_search(grid), grid, np.arange(600), 81)
@@ -41,9 +50,43 @@ def test_many_equal_vectors():
     assert (np.diff(lists.starts) == 80).all()
 
 
+class FakeTensor(np.ndarray):
+    """As much of a tensor as the search uses."""
+
+    def to(self, device):
+        return self
+
+    def float(self):
+        return self.astype(np.float32)
+
+    cpu = lambda self: self  # noqa: E731
+    numpy = lambda self: np.asarray(self)  # noqa: E731
+
+
+def fake_torch():
+    def topk(values, k, dim):
+        order = np.argsort(-values[:, ::-1], axis=1, kind="stable")[:, :k]  # of ties the last ones: any are allowed
+        order = values.shape[1] - 1 - order
+        return np.take_along_axis(values, order, axis=1).view(FakeTensor), order.view(FakeTensor)
+
+    matmul = SimpleNamespace(allow_tf32=False)
+    return SimpleNamespace(
+        from_numpy=lambda array: array.view(FakeTensor),
+        topk=topk,
+        cat=lambda parts, dim: np.concatenate(parts, axis=dim),
+        gather=lambda values, dim, index: np.take_along_axis(values, index, axis=dim),
+        nonzero=lambda values, as_tuple: tuple(part.view(FakeTensor) for part in np.nonzero(np.asarray(values))),
+        backends=SimpleNamespace(cuda=SimpleNamespace(matmul=matmul)),
+    )
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["fake", "torch"])
 @pytest.mark.parametrize(("n", "k", "chunk"), [(3000, 50, 700), (3000, 241, 100), (40, 81, 16)])
-def test_in_chunks_with_torch(n, k, chunk, monkeypatch):
-    pytest.importorskip("torch")
+def test_in_chunks(n, k, chunk, real, monkeypatch):
+    if real:
+        pytest.importorskip("torch")
+    else:
+        monkeypatch.setitem(sys.modules, "torch", fake_torch())
     monkeypatch.setattr(gpu, "CHUNK", chunk)
     grid = coarse_grid(n)
     assert_best(gpu_search(grid, device="cpu"), grid, np.arange(min(n, 200)), min(k, n))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.clustering.exact import Grid
-from auto_annotator.clustering.neighbours import Search, settle_ties
+from auto_annotator.clustering.neighbours import Search, Ties, settle_ties
 from auto_annotator.errors import DeviceError
 
 GPU_FROM = 20_000
@@ -72,7 +72,15 @@ def gpu_search(grid: Grid, *, device: str = "cuda") -> Search:
                 scores = queries @ base[start : start + CHUNK].float().T
             yield start, scores
 
-    def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def ties(few: Any, last: npt.NDArray[np.float32]) -> Iterator[Ties]:
+        bound = torch.from_numpy(last).to(device)[:, None]
+        for start, found in chunks(few):
+            query, column = torch.nonzero(found == bound, as_tuple=True)  # in rising order, as numpy's
+            yield query.cpu().numpy(), start + column.cpu().numpy()
+
+    def search(
+        queries: npt.NDArray[np.float32], k: int, floor: float = -1.0
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         asked = torch.from_numpy(np.ascontiguousarray(queries, np.float32)).to(device)
         scores, rows = None, None
         for start, found in chunks(asked):
@@ -85,11 +93,13 @@ def gpu_search(grid: Grid, *, device: str = "cuda") -> Search:
             scores, rows = best, place
         assert scores is not None and rows is not None, "a grid has rows"
 
-        def compare(tied: npt.NDArray[np.intp]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-            few = asked[torch.from_numpy(tied).to(device)]
-            return ((start, found.cpu().numpy()) for start, found in chunks(few))
-
-        return settle_ties(scores.cpu().numpy(), rows.cpu().numpy(), k, compare)
+        return settle_ties(
+            scores.cpu().numpy(),
+            rows.cpu().numpy(),
+            k,
+            floor,
+            lambda tied, last: ties(asked[torch.from_numpy(tied).to(device)], last),
+        )
 
     return search
 

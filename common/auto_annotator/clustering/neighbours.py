@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +51,22 @@ class NeighbourLists:
         return cls(starts=np.cumsum(counts), rows=rows, scores=scores)
 
 
-Search = Callable[[npt.NDArray[np.float32], int], tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]
-"""Query vectors on the grid and k -> scores (times SCALE squared) and rows, best first; -1 where there is none."""
+class Search(Protocol):
+    """Finds the most alike vectors of a set."""
+
+    def __call__(
+        self, queries: npt.NDArray[np.float32], k: int, floor: float = -1.0
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The k best of each query.
+
+        Args:
+            queries: (m, d) vectors on the grid.
+            k: how many; fewer if there are no more.
+            floor: cosine below which nobody looks: there it does not matter which of equally good ones are found.
+
+        Returns:
+            (m, k) scores (cosines times SCALE squared), best first, and (m, k) rows, -1 where there is none.
+        """
 
 
 def choose_search(grid: Grid, settings: ClusteringSettings) -> Search:
@@ -70,20 +84,30 @@ def exact_search(grid: Grid) -> Search:
 
     base = grid.astype(np.float32)
 
-    def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def ties(tied: npt.NDArray[np.intp], queries: npt.NDArray[np.float32], last: npt.NDArray[np.float32]) -> Iterator[Ties]:
+        for start in range(0, len(base), TIE_BLOCK):
+            query, column = np.nonzero(queries[tied] @ base[start : start + TIE_BLOCK].T == last[:, None])
+            yield query, start + column
+
+    def search(
+        queries: npt.NDArray[np.float32], k: int, floor: float = -1.0
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         scores, rows = faiss.knn(queries, base, min(k + 1, len(base)), metric=faiss.METRIC_INNER_PRODUCT)
-        blocks = range(0, len(base), TIE_BLOCK)
-        return settle_ties(scores, rows, k, lambda tied: ((s, queries[tied] @ base[s : s + TIE_BLOCK].T) for s in blocks))
+        return settle_ties(scores, rows, k, floor, lambda tied, last: ties(tied, queries, last))
 
     return search
 
 
-Compare = Callable[[npt.NDArray[np.intp]], Iterable[tuple[int, npt.NDArray[np.float32]]]]
-"""Numbers of queries -> for each block of the base its first row and the scores of these queries in it."""
+Ties = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""Some queries, rising, and rows, rising for each query, whose score is the query's last one."""
 
 
 def settle_ties(
-    scores: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], k: int, compare: Compare
+    scores: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    k: int,
+    floor: float,
+    ties: Callable[[npt.NDArray[np.intp], npt.NDArray[np.float32]], Iterable[Ties]],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """The k best of k + 1, where of several that are equally good the smaller rows count: what a search keeps is no rule.
 
@@ -91,21 +115,22 @@ def settle_ties(
         scores: (m, k + 1) best first, or (m, all) if there are fewer.
         rows: (m, k + 1) in any order among equal scores.
         k: how many to keep.
-        compare: for the few queries whose k-th and next are equal.
+        floor: cosine below which it does not matter.
+        ties: numbers of the few queries whose k-th and next are equal, and that score -> who has it, in blocks of rising rows.
     """
     if scores.shape[1] <= k:
         return scores, rows
     last = scores[:, k - 1]
-    tied = np.flatnonzero(last == scores[:, k])
+    tied = np.flatnonzero((last == scores[:, k]) & (last / np.float32(SCALE * SCALE) >= floor))
     scores, rows = scores[:, :k], rows[:, :k].copy()
     if len(tied):
         filled = (scores[tied] > last[tied, None]).sum(axis=1)
-        for first, found in compare(tied):
-            equal = found == last[tied, None]
-            place = filled[:, None] + equal.cumsum(axis=1) - 1
-            query, column = np.nonzero(equal & (place < k))
-            rows[tied[query], place[query, column]] = first + column
-            filled = np.minimum(filled + equal.sum(axis=1), k)
+        for query, row in ties(tied, last[tied]):
+            counts = np.bincount(query, minlength=len(tied))
+            place = filled[query] + np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+            fits = place < k
+            rows[tied[query[fits]], place[fits]] = row[fits]
+            filled = np.minimum(filled + counts, k)
     return scores, rows
 
 
@@ -124,7 +149,9 @@ def inverted_search(grid: Grid) -> Search:
     for start in range(0, len(grid), 65_536):
         index.add(grid[start : start + 65_536].astype(np.float32))
 
-    def search(queries: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def search(
+        queries: npt.NDArray[np.float32], k: int, floor: float = -1.0
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         scores, rows = index.search(queries, k)
         return scores, rows
 
@@ -157,7 +184,7 @@ def neighbour_lists(grid: Grid, search: Search, faces: npt.NDArray[np.intp], *, 
         count: neighbours of a face.
         floor: cosines below it are left out.
     """
-    scores, rows = search(grid[faces].astype(np.float32), count + 1)
+    scores, rows = search(grid[faces].astype(np.float32), count + 1, floor)
     place, row, score = _pairs(faces, rows, scores, floor)
     order = np.lexsort((row, -score, place))
     place, row, score = place[order], row[order], score[order]
