@@ -1,18 +1,24 @@
 """The clustering on Dask workers: equal to that of one process, and clear about what is missing."""
 
 import dataclasses
+import json
+import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
+from described import described
 
 from auto_annotator.clustering import crew as crew_module
 from auto_annotator.clustering import distributed as stages_module
 from auto_annotator.clustering.components import component_batches
-from auto_annotator.clustering.crew import connect
+from auto_annotator.clustering.crew import Crew, connect
 from auto_annotator.clustering.distributed import DaskStages
 from auto_annotator.clustering.engine import cluster_faces
 from auto_annotator.clustering.exact import to_grid
@@ -20,6 +26,8 @@ from auto_annotator.clustering.neighbours import NeighbourLists
 from auto_annotator.clustering.potts import communities
 from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.clustering.shards import read_columns, read_grid, read_lists, write_columns, write_grid, write_lists
+from auto_annotator.clustering.tasks import look
+from auto_annotator.commands.clustering import cluster_faces as command_cluster_faces
 from auto_annotator.errors import ConfigError
 from auto_annotator.evaluation.synthetic import generate
 from auto_annotator.pipeline import FaceClustering
@@ -97,16 +105,55 @@ def test_what_is_finished_is_not_done_again(cluster, faces, alone, tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_worker(faces, alone, tmp_path):
-    """One of two processes is killed during the search; the other does its tasks."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
-        victim = next(iter(local.workers.values()))
-        killer = threading.Timer(0.5, lambda: victim.process.process._process.kill())
+    """One of two processes is killed during the search; the other, and the one that comes in its place, do its tasks."""
+    killed = []
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local:
+
+        def kill_one(stage, share):
+            if not killed:
+                killed.append(next(iter(local.workers.values())).pid)
+                os.kill(killed[0], signal.SIGKILL)
+
         with connect(local.scheduler_address, tmp_path) as crew:
-            killer.start()
-            settings = ClusteringSettings(block=100)
-            found = cluster_faces(faces.vectors, **known(faces), settings=settings, stages=DaskStages(crew, tmp_path))
-        killer.join()
+            settings, stages = ClusteringSettings(block=100), DaskStages(crew, tmp_path)
+            found = cluster_faces(faces.vectors, **known(faces), settings=settings, stages=stages, report=kill_one)
+    assert killed
     assert_equal(found, alone)
+
+
+@pytest.mark.slow
+def test_the_scheduler_is_lost(tmp_path):
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    where = tmp_path / "scheduler.json"
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen([*command, "--scheduler-file", str(where)], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        while not where.exists() or not where.read_text():
+            assert process.poll() is None, "the scheduler did not start"
+            time.sleep(0.1)
+        address = json.loads(where.read_text())["address"]
+        with distributed.Client(address, set_as_default=False) as client:
+            crew = Crew(client, address, patience=30)
+            with pytest.raises(ConfigError, match=r"expected auto-annotator .* on the scheduler's machine too"):
+                crew.run(vanish, [()], lambda share: None)  # the scheduler cannot import this module
+            killer = threading.Timer(1, process.kill)
+            killer.start()
+            with pytest.raises(ConfigError, match=f"scheduler {address}: got "):
+                crew.run(look, [(str(tmp_path), "x")], lambda share: None)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_command_hands_the_scheduler_on(tmp_path):
+    given = {}
+
+    def clustering(vectors, **arguments):
+        given.update(arguments)
+        return FaceClustering()(vectors)
+
+    command_cluster_faces(described(), clustering, workspace=tmp_path / "work", scheduler="tcp://127.0.0.1:1")
+    assert given["scheduler"] == "tcp://127.0.0.1:1" and given["workspace"] == tmp_path / "work"
 
 
 def test_no_workspace(faces):

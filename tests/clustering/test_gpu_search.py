@@ -39,7 +39,7 @@ def test_ties_go_to_the_smaller_rows(n, k):
 
 def test_below_the_floor_ties_are_left_alone():
     grid = coarse_grid(3000)
-    scores, rows = exact_search(grid)(grid[:200].astype(np.float32), 50, floor=0.5)
+    scores, _ = exact_search(grid)(grid[:200].astype(np.float32), 50, floor=0.5)
     assert np.array_equal(scores, by_hand(grid, np.arange(200), 50)[0])
 
 
@@ -73,8 +73,8 @@ def fake_torch():
     return SimpleNamespace(
         from_numpy=lambda array: array.view(FakeTensor),
         topk=topk,
-        cat=lambda parts, dim: np.concatenate(parts, axis=dim),
-        gather=lambda values, dim, index: np.take_along_axis(values, index, axis=dim),
+        cat=lambda parts, dim: np.concatenate(parts, axis=dim).view(FakeTensor),
+        gather=lambda values, dim, index: np.take_along_axis(values, index, axis=dim).view(FakeTensor),
         nonzero=lambda values, as_tuple: tuple(part.view(FakeTensor) for part in np.nonzero(np.asarray(values))),
         backends=SimpleNamespace(cuda=SimpleNamespace(matmul=matmul)),
     )

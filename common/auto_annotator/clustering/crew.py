@@ -156,6 +156,15 @@ def told_plainly(address: str) -> Iterator[None]:
             f"scheduler {address}: workers died at the same task again and again, expected them to last;"
             " most often their memory is too small: each process holds all vectors (1 GB a million) and the index"
         ) from error
+    except RuntimeError as error:
+        if "deserialization" not in str(error):
+            raise
+        from auto_annotator import __version__
+
+        raise ConfigError(
+            f"scheduler {address}: it cannot read the tasks, expected auto-annotator {__version__} on the scheduler's machine too;"
+            f" {INSTALL} there, with the same Python and Dask as here"
+        ) from error
     except (CancelledError, OSError, ImportError, TimeoutError) as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise ConfigError(
