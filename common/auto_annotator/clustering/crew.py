@@ -41,6 +41,7 @@ class Crew:
                 f"scheduler {self._address}: no worker after {self._patience:.0f} s, expected at least one;"
                 f" start some: dask worker {self._address}"
             ) from error
+        folder.mkdir(parents=True, exist_ok=True)
         token = folder / f".look-{uuid.uuid4().hex}"
         token.touch()
         try:

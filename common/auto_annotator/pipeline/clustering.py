@@ -94,7 +94,6 @@ def _stages(scheduler: str | None, workspace: Path | None) -> Iterator[Stages | 
     from auto_annotator.clustering.distributed import DaskStages
 
     folder = workspace.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     with connect(scheduler, folder) as crew:
         yield DaskStages(crew, folder)
 
