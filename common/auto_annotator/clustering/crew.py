@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,9 @@ from auto_annotator.errors import ConfigError
 CONNECT_SECONDS = 10
 WORKERS_SECONDS = 60
 """How long to wait for a first worker, and for another one when all are lost."""
+
+ADDRESS = re.compile(r"((tcp|tls|ucx|ws|wss)://)?[^\s/]+:\d{1,5}")
+"""What a client may be given; of others some make it wait without end."""
 
 POLL_SECONDS = 2.0
 INSTALL = "pip install 'auto-annotator[dask]'"
@@ -128,6 +132,8 @@ def connect(address: str, folder: Path, *, patience: float = WORKERS_SECONDS) ->
         raise ConfigError(
             f"scheduler {address}: {error.name or 'dask'} is not installed, expected Dask and pyarrow; {INSTALL}"
         ) from error
+    if not ADDRESS.fullmatch(address):
+        raise ConfigError(f"scheduler: got the address '{address}', expected one such as tcp://10.0.0.1:8786")
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="auto-annotator")
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
