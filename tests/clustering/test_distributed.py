@@ -177,7 +177,7 @@ def test_no_scheduler_there(faces, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("address", ["", "nonsense://x:1", "10.0.0.1:port", "tcp://host", "tcp://a/b:1"])
 def test_no_address(address, tmp_path):
-    with pytest.raises(ConfigError, match="got the address '.*', expected one such as tcp"), connect(address, tmp_path):
+    with pytest.raises(ConfigError, match=r"got the address '.*', expected one such as tcp"), connect(address, tmp_path):
         pass
 
 
