@@ -64,9 +64,12 @@ def say(people: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def member_cosines(described: Described) -> np.ndarray:
     """(p, m) cosine of each member for all pairs."""
-    first, second, _ = pairs_of(described.people)
-    units = [unit_rows(v)[0] for v in described.together.values()]
-    return np.stack([np.einsum("ij,ij->i", u[first], u[second]) for u in units], axis=1)
+    return np.stack([cosines_of_all(unit_rows(v)[0]) for v in described.together.values()], axis=1)
+
+
+def cosines_of_all(vectors: np.ndarray) -> np.ndarray:
+    """Inner products of all pairs of rows, in the order of `pairs_of`."""
+    return np.asarray((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)])
 
 
 def trusted(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
