@@ -301,7 +301,7 @@ class Clusters:
     """Who is who among n faces, and how sure.
 
     Attributes:
-        labels: (n,) int32, 0..k-1 without gaps, -1 = nobody (unknown, or never to be clustered). A person seen once has a label too.
+        labels: (n,) int32, 0..k-1 without gaps, -1 = nobody (unknown, or never to be clustered); a person seen once has one.
         confidence: (n,) float32, 0..1: how much better the face fits its own cluster than the next one; 0 for -1.
         purity: (k,) float32, 0..1: estimated share of the cluster that is its main person.
         nearest: (n,) int32: label of the next-best cluster (for a face of label -1: the best), -1 = none near.

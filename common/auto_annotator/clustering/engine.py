@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from auto_annotator.clustering.attach import attach, drop_unrecognisable
 from auto_annotator.clustering.constraints import Links, check_constraints, image_pairs, resolve
-from auto_annotator.clustering.exact import Grid, content_order, to_grid, usable_rows
+from auto_annotator.clustering.exact import Grid, content_order, cosines, to_grid, usable_rows
 from auto_annotator.clustering.graph import symmetric_graph
 from auto_annotator.clustering.guards import Guards
 from auto_annotator.clustering.merging import Groups, merge_groups, near_pairs
@@ -90,6 +90,7 @@ def cluster_faces(
     n = len(vectors)
     problem = arrange(vectors, quality, constraints, previous, settings)
     model = fit_scores(problem.grid[problem.core], settings, threshold=threshold)
+    problem = without_mirrors(problem, model, settings)
     labels = np.full(len(problem.order), -1, np.int64)
     lists = NeighbourLists.join([])
     if len(problem.core):
@@ -176,8 +177,7 @@ def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settin
     place = np.full(len(problem.order), -1, np.int64)
     place[problem.core] = groups
     same = problem.core[image_pairs(problem.images, problem.core)]
-    mirrored = _cosine(problem.grid, same) >= settings.mirror_cosine
-    repelled = [(place[same[~mirrored]], settings.same_image), (place[problem.links.cannot], HARD)]
+    repelled = [(place[same], settings.same_image), (place[problem.links.cannot], HARD)]
     for pairs, weight in repelled:
         pairs = pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
         if len(pairs):
@@ -194,10 +194,17 @@ def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settin
     return stages.communities(graph, sizes, resolution=settings.resolution, start=start)[groups]
 
 
-def _cosine(grid: Grid, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    from auto_annotator.clustering.exact import cosines
+def without_mirrors(problem: Problem, model: ScoreModel, settings: ClusteringSettings) -> Problem:
+    """The poorer of two faces that are all too alike to be two people of one picture no longer counts as of that picture.
 
-    return cosines(grid, pairs[:, 0], pairs[:, 1])
+    They are a mirror image, a picture in the picture, or one face that the detector boxed twice.
+    """
+    pairs = image_pairs(problem.images, np.arange(len(problem.order)))
+    alike = cosines(problem.grid, pairs[:, 0], pairs[:, 1]) >= model.stretched(settings.mirror_similarity)
+    first, second = pairs[alike].T
+    images = problem.images.copy()
+    images[np.where(problem.quality[first] < problem.quality[second], first, second)] = -1
+    return replace(problem, images=images)
 
 
 def merge_clusters(

@@ -64,8 +64,8 @@ def _louvain(graph: Any, sizes: npt.NDArray[np.float64], resolution: float, star
             return total
         first = False
         graph = aggregate(graph, groups, count)
-        sizes = np.bincount(groups, weights=sizes, minlength=count)
-        labels = np.arange(count)
+        sizes = np.bincount(groups, weights=sizes, minlength=count).astype(np.float64)
+        labels = np.arange(count, dtype=np.int64)
 
 
 def aggregate(graph: Any, groups: Labels, count: int) -> Any:

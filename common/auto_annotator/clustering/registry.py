@@ -7,10 +7,10 @@ to somebody. Pure data; `identity` writes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from auto_annotator.errors import ConfigError
 
@@ -198,6 +198,7 @@ def _each(data: Mapping[str, Any], name: str, kind: type, make: Callable[[Any], 
     if not isinstance(value, kind):
         raise ConfigError(f"registry.{name}: got {type(value).__name__}, expected {kind.__name__}")
     try:
-        return [make(entry) for entry in (value.items() if isinstance(value, dict) else value)]
+        entries: Iterable[Any] = value.items() if isinstance(value, dict) else cast(list[Any], value)
+        return [make(entry) for entry in entries]
     except (TypeError, KeyError) as error:
         raise ConfigError(f"registry.{name}: got an entry that does not fit ({error}), expected the fields of to_json") from error

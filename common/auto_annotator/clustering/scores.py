@@ -17,6 +17,11 @@ RANDOM_PAIRS = 400_000
 FEW_PAIRS = 500
 """Below it the set cannot say how strangers look; `SMALL_SET` is used."""
 
+FEWEST_FACES = 8
+
+FEW_JOINED = 60
+"""Below so many joined pairs the first clustering cannot say how alike one person's photos are."""
+
 SMALL_SET = (0.0, 0.1)
 """Centre and sigma of strangers' cosines of common recognisers (MobileFaceNet, ArcFace and SFace on LFW: 0.01, 0.10)."""
 
@@ -88,15 +93,12 @@ def fit_scores(grid: Grid, settings: ClusteringSettings, *, threshold: float | N
         settings: how far above strangers a link begins.
         threshold: the calibrated cosine of the recogniser, which goes before that of the data; None = none known.
     """
-    n = len(grid)
-    centre, sigma = SMALL_SET
-    if n * (n - 1) // 2 >= FEW_PAIRS:
-        rng = np.random.default_rng(1)
-        first, second = rng.integers(0, n, RANDOM_PAIRS), rng.integers(0, n - 1, RANDOM_PAIRS)
-        second += second >= first
-        low, centre, high = (float(q) for q in np.quantile(cosines(grid, first, second), (0.1587, 0.5, 0.8413)))
-        sigma = max(min(centre - low, high - centre), 1e-3)
+    centre, sigma = _strangers(grid)
     found = beta_quantile(centre, sigma, settings.link_sigmas)
+    if (
+        len(grid) * (len(grid) - 1) // 2 < FEW_PAIRS
+    ):  # the few pairs may be of one person, or say too little: the stricter of two guesses
+        found = max(found, beta_quantile(*SMALL_SET, settings.link_sigmas))
     warning = ""
     if threshold is not None:
         if abs(found - threshold) > beta_quantile(centre, sigma, settings.link_sigmas + DIFFERS_SIGMAS) - found:
@@ -106,6 +108,18 @@ def fit_scores(grid: Grid, settings: ClusteringSettings, *, threshold: float | N
             )
         found = threshold
     return _with_threshold(centre, found, settings, warning)
+
+
+def _strangers(grid: Grid) -> tuple[float, float]:
+    """Median and spread of cosines of random pairs; the spread is the smaller of its two sides."""
+    n = len(grid)
+    if n < FEWEST_FACES:
+        return SMALL_SET
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, n, RANDOM_PAIRS), rng.integers(0, n - 1, RANDOM_PAIRS)
+    second += second >= first
+    low, centre, high = (float(q) for q in np.quantile(cosines(grid, first, second), (0.1587, 0.5, 0.8413)))
+    return centre, max(min(centre - low, high - centre), 1e-3)
 
 
 def _with_threshold(centre: float, threshold: float, settings: ClusteringSettings, warning: str) -> ScoreModel:
@@ -132,7 +146,7 @@ def raise_threshold(
     """
     faces = np.repeat(np.arange(len(lists)), np.diff(lists.starts))
     inside = np.flatnonzero(labels[faces] == labels[lists.rows])
-    if len(inside) < FEW_PAIRS:
+    if len(inside) < FEW_JOINED:
         return model
     ends = np.searchsorted(faces[inside], np.arange(len(lists) + 1))
     counts = np.diff(ends)

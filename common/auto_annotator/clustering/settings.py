@@ -22,7 +22,7 @@ class ClusteringSettings:
         more_neighbours: of faces whose last neighbour is still `saturated_sigmas` above the link threshold.
         saturated_sigmas: see `more_neighbours`.
         same_image: penalty of two faces of one picture in one group, in edge weights.
-        mirror_cosine: two faces of one picture at least this alike are taken for a mirror image or a double box: no penalty.
+        mirror_similarity: two faces of one picture at least this alike (0 = strangers, 1 = equal) are taken for a mirror image or a double box: no penalty.
         merge_sigmas: clusters of one face each merge from this many sigmas on.
         merge_similarity: clusters of many faces merge when their centroids are at least this alike (0 = strangers, 1 = equal).
         suggest_sigmas, suggest_similarity: the same two limits from which on a merge that was not made is suggested to a person.
@@ -42,16 +42,16 @@ class ClusteringSettings:
     link_sigmas: float = 5.75
     member_sigmas: float = 1.5
     link_width: float = 0.5
-    resolution: float = 0.1
+    resolution: float = 0.15
     gate_quality: float = 0.15
     cluster_quality: float = 0.3
     neighbours: int = 80
     more_neighbours: int = 240
-    saturated_sigmas: float = 2.0
+    saturated_sigmas: float = 4.0
     same_image: float = 50.0
-    mirror_cosine: float = 0.95
+    mirror_similarity: float = 0.75
     merge_sigmas: float = 5.0
-    merge_similarity: float = 0.85
+    merge_similarity: float = 0.8
     suggest_sigmas: float = 4.25
     suggest_similarity: float = 0.6
     shared_images: float = 0.02
