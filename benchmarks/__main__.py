@@ -7,7 +7,17 @@ import importlib
 
 from benchmarks.common import NotAvailable, machine
 
-NAMES = ("fusion_speed", "speed", "memory", "accuracy", "landmarks", "verification", "clustering", "clustering_growth", "clustering_scale")
+NAMES = (
+    "fusion_speed",
+    "speed",
+    "memory",
+    "accuracy",
+    "landmarks",
+    "verification",
+    "clustering",
+    "clustering_growth",
+    "clustering_scale",
+)
 
 
 def main() -> int:

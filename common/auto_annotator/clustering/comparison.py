@@ -51,7 +51,7 @@ def compare_faces(
     whole = np.zeros((n, vectors.shape[1]), np.float16)
     whole[rows] = grid
     good = np.ones(n, np.float32) if quality is None else np.asarray(quality, np.float32)
-    clusters = assess(whole, labels, good, Guards.of(links, np.full(n, -1)), model, settings)
+    clusters = assess(whole, labels, good, Guards.of(links, np.full(n, -1)), model, model, settings)
     return Clusters(
         labels=clusters.labels,
         confidence=clusters.confidence,

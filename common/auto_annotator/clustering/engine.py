@@ -90,6 +90,7 @@ def cluster_faces(
     n = len(vectors)
     problem = arrange(vectors, quality, constraints, previous, settings)
     model = fit_scores(problem.grid[problem.core], settings, threshold=threshold)
+    strangers = model
     problem = without_mirrors(problem, model, settings)
     labels = np.full(len(problem.order), -1, np.int64)
     lists = NeighbourLists.join([])
@@ -106,7 +107,7 @@ def cluster_faces(
     labels = drop_unrecognisable(labels, problem.quality, problem.links, settings)
     labels = attach(problem.grid, labels, problem.quality, problem.links, problem.images, model, settings, guards)
     report("merge", 1.0)
-    clusters = assess(problem.grid, labels, problem.quality, guards, model, settings)
+    clusters = assess(problem.grid, labels, problem.quality, guards, model, strangers, settings)
     return restore(clusters, problem, n, model)
 
 

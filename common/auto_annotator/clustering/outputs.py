@@ -21,7 +21,13 @@ BLOCK = 65_536
 
 
 def assess(
-    grid: Grid, labels: Labels, quality: npt.NDArray[np.float32], guards: Guards, model: ScoreModel, settings: ClusteringSettings
+    grid: Grid,
+    labels: Labels,
+    quality: npt.NDArray[np.float32],
+    guards: Guards,
+    model: ScoreModel,
+    strangers: ScoreModel,
+    settings: ClusteringSettings,
 ) -> Clusters:
     """Everything about a partition that a person may want to know.
 
@@ -33,7 +39,8 @@ def assess(
         labels: (n,) any numbers, -1 = nobody.
         quality: (n,) 0..1.
         guards: cannot-links and pictures.
-        model: what cosines mean.
+        model: what cosines mean among these faces.
+        strangers: what they mean before the threshold was raised: what is unlike strangers is worth a question.
         settings: limits of suggestions.
     """
     labels = _compact(labels)
@@ -58,7 +65,7 @@ def assess(
         purity=purity.astype(np.float32),
         nearest=np.where(near_enough, other, -1).astype(np.int32),
         nearest_score=np.where(near_enough, other_score, 0.0).astype(np.float32),
-        suggestions=_suggestions(labels, other, other_score, groups, guards, model, settings),
+        suggestions=_suggestions(labels, other, other_score, groups, guards, strangers, settings),
         doubtful=tuple(listed.tolist()),
     )
 

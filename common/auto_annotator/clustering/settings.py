@@ -22,7 +22,8 @@ class ClusteringSettings:
         more_neighbours: of faces whose last neighbour is still `saturated_sigmas` above the link threshold.
         saturated_sigmas: see `more_neighbours`.
         same_image: penalty of two faces of one picture in one group, in edge weights.
-        mirror_similarity: two faces of one picture at least this alike (0 = strangers, 1 = equal) are taken for a mirror image or a double box: no penalty.
+        mirror_similarity: two faces of one picture at least this alike (0 = strangers, 1 = equal) are taken for a mirror image or
+            a double box: no penalty.
         merge_sigmas: clusters of one face each merge from this many sigmas on.
         merge_similarity: clusters of many faces merge when their centroids are at least this alike (0 = strangers, 1 = equal).
         suggest_sigmas, suggest_similarity: the same two limits from which on a merge that was not made is suggested to a person.
