@@ -101,6 +101,7 @@ def cluster_faces(
         model = raise_threshold(model, lists, labels[problem.core], settings)
         lists = near.widened(lists, model)
         labels[problem.core] = partition(problem, lists, model, settings, stages)
+        del near  # its index is as large as the vectors
         report("graph", 1.0)
     guards = Guards.of(problem.links, problem.images)
     labels = merge_clusters(problem, labels, lists, model, settings, guards)
