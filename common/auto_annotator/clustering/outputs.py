@@ -17,6 +17,9 @@ from auto_annotator.types import Clusters, MergeSuggestion
 DOUBTFUL_BELOW = 0.5
 """Confidence below which a face of a cluster is listed for a person."""
 
+HINT_SIGMAS = 3.0
+"""A cluster is named as the next-best one only where it is more like the face than 999 of 1,000 strangers."""
+
 BLOCK = 65_536
 
 
@@ -58,7 +61,7 @@ def assess(
     purity = np.bincount(labels[inside], weights=confidence[inside], minlength=k) / np.maximum(groups.sizes, 1)
     order = np.argsort(confidence, kind="stable")
     listed = order[inside[order] & (confidence[order] < DOUBTFUL_BELOW)]
-    near_enough = other_score > model.centre
+    near_enough = other_score >= strangers.above(HINT_SIGMAS)
     return Clusters(
         labels=labels.astype(np.int32),
         confidence=confidence.astype(np.float32),

@@ -18,6 +18,10 @@ FEW_PAIRS = 500
 """Below it the set cannot say how strangers look; `SMALL_SET` is used."""
 
 FEWEST_FACES = 8
+"""Fewer say nothing at all of how strangers look."""
+
+FACES_TO_JUDGE = 200
+"""From so many faces on a set may cast doubt on the threshold of the recogniser."""
 
 FEW_JOINED = 60
 """Below so many joined pairs the first clustering cannot say how alike one person's photos are."""
@@ -101,7 +105,10 @@ def fit_scores(grid: Grid, settings: ClusteringSettings, *, threshold: float | N
         found = max(found, beta_quantile(*SMALL_SET, settings.link_sigmas))
     warning = ""
     if threshold is not None:
-        if abs(found - threshold) > beta_quantile(centre, sigma, settings.link_sigmas + DIFFERS_SIGMAS) - found:
+        if (
+            len(grid) >= FACES_TO_JUDGE
+            and abs(found - threshold) > beta_quantile(centre, sigma, settings.link_sigmas + DIFFERS_SIGMAS) - found
+        ):
             warning = (
                 f"threshold: the recogniser's is {threshold:.3f}, but these faces suggest {found:.3f};"
                 " are they unlike the faces it was calibrated on?"
