@@ -32,13 +32,12 @@ def attach(
     poor = np.flatnonzero((labels < 0) & ~links.never)
     if not len(poor) or labels.max(initial=-1) < 0:
         return labels
-    groups = Groups.of(grid, labels, quality)
-    near, scores = nearest_clusters(grid, poor, groups, 2)
+    near, scores = nearest_clusters(grid, poor, Groups.of(grid, labels, quality).centres(), 2)
     good = scores[:, 0] >= model.above(settings.attach_sigmas)
     good &= scores[:, 0] - scores[:, 1] >= settings.attach_margin * model.sigma
     labels = labels.copy()
     taken = set(zip(labels[labels >= 0].tolist(), images[labels >= 0].tolist(), strict=True))
-    foes = _foes(guards, labels)
+    foes = _foes(guards)
     for position in np.flatnonzero(good)[np.argsort(-scores[good, 0], kind="stable")].tolist():
         face, cluster = int(poor[position]), int(near[position, 0])
         met = images[face] >= 0 and (cluster, int(images[face])) in taken
@@ -65,7 +64,7 @@ def drop_unrecognisable(labels: Labels, quality: npt.NDArray[np.float32], links:
     return np.where((labels >= 0) & poor[labels.clip(min=0)], -1, labels) if k else labels
 
 
-def _foes(guards: Guards, labels: Labels) -> dict[int, list[int]]:
+def _foes(guards: Guards) -> dict[int, list[int]]:
     foes: dict[int, list[int]] = {}
     for a, b in guards.cannot.tolist():
         foes.setdefault(a, []).append(b)

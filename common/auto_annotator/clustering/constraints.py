@@ -151,19 +151,15 @@ class _Forest:
         return np.asarray(rank[inverse.reshape(-1)], np.int64)
 
 
-def image_pairs(images: npt.NDArray[np.int64] | None, rows: npt.NDArray[np.intp]) -> Pairs:
-    """Pairs of positions in `rows` whose faces are in one picture."""
-    if images is None or not len(rows):
-        return np.zeros((0, 2), np.int64)
+def image_pairs(images: npt.NDArray[np.int64], rows: npt.NDArray[np.intp]) -> Pairs:
+    """Pairs of positions in `rows` whose faces are in one picture; a picture of f faces has f (f - 1) / 2."""
     own = images[rows]
     order = np.argsort(own, kind="stable")
     order = order[own[order] >= 0]
-    pairs = []
-    step = 1
-    while step < len(order):
-        same = own[order[step:]] == own[order[:-step]]
-        if not same.any():
-            break
-        pairs.append(np.sort(np.stack([order[:-step][same], order[step:][same]], axis=1), axis=1))
+    pairs = [np.zeros((0, 2), np.int64)]
+    going, step = np.arange(len(order)), 1  # first faces of pairs so many steps apart
+    while len(going := going[going < len(order) - step]):
+        going = going[own[order[going + step]] == own[order[going]]]
+        pairs.append(np.sort(np.stack([order[going], order[going + step]], axis=1), axis=1))
         step += 1
-    return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+    return np.concatenate(pairs)

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.clustering.attach import attach, drop_unrecognisable
-from auto_annotator.clustering.constraints import Links, check_constraints, image_pairs, resolve
-from auto_annotator.clustering.exact import Grid, content_order, cosines, to_grid, usable_rows
+from auto_annotator.clustering.constraints import Links, check_constraints, resolve
+from auto_annotator.clustering.exact import Grid, content_order, to_grid, usable_rows
 from auto_annotator.clustering.graph import symmetric_graph
 from auto_annotator.clustering.guards import Guards
 from auto_annotator.clustering.merging import Groups, merge_groups, near_pairs
+from auto_annotator.clustering.nearest import Listed
 from auto_annotator.clustering.neighbours import NeighbourLists
 from auto_annotator.clustering.outputs import assess
+from auto_annotator.clustering.pictures import same_picture, without_mirrors
 from auto_annotator.clustering.potts import Labels, aggregate, by_appearance
 from auto_annotator.clustering.scores import ScoreModel, fit_scores, raise_threshold
 from auto_annotator.clustering.settings import ClusteringSettings
@@ -31,7 +33,7 @@ Report = Callable[[str, float], None]
 """Called with the name of a stage and the share of it that is done, 0..1."""
 
 HARD = 1e6
-"""Edge weight of a cannot-link: more than all faces of a set together can pull."""
+"""Edge weight of a cannot-link, on top of all that the faces of the set together can pull."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +48,8 @@ class Problem:
         images: (m,) picture numbers, -1 = unknown.
         previous: (m,) labels of an earlier run, -1 = new; None = first run.
         core: (k,) positions of the faces good enough for the graph.
+        followers: (f, 2) a row without a vector that a must-link or a track joins to others, in the caller's numbering, and the
+            position of one of these: it gets that face's label.
     """
 
     order: npt.NDArray[np.intp]
@@ -55,6 +59,7 @@ class Problem:
     images: npt.NDArray[np.int64]
     previous: npt.NDArray[np.int64] | None
     core: npt.NDArray[np.intp]
+    followers: npt.NDArray[np.int64]
 
 
 def cluster_faces(
@@ -89,26 +94,28 @@ def cluster_faces(
     stages = stages or LocalStages()
     n = len(vectors)
     problem = arrange(vectors, quality, constraints, previous, settings)
-    model = fit_scores(problem.grid[problem.core], settings, threshold=threshold)
-    strangers = model
-    problem = without_mirrors(problem, model, settings)
+    core, every = problem.core, len(problem.core) == len(problem.order)
+    grid = problem.grid if every else problem.grid[core]  # a copy only where it must be: a million faces are a gigabyte
+    model = strangers = fit_scores(grid, settings, threshold=threshold)
     labels = np.full(len(problem.order), -1, np.int64)
     lists = NeighbourLists.join([])
-    if len(problem.core):
-        near = stages.neighbourhood(problem.grid[problem.core], settings, workspace=workspace, report=report)
+    if len(core):
+        near = stages.neighbourhood(grid, settings, workspace=workspace, report=report)
         lists = near.first(model)
-        labels[problem.core] = partition(problem, lists, model, settings, stages)
-        model = raise_threshold(model, lists, labels[problem.core], settings)
+        problem = _without_mirrors(problem, lists, model, settings)
+        labels[core] = partition(problem, lists, model, settings, stages)
+        model = raise_threshold(model, lists, labels[core], settings)
         lists = near.widened(lists, model)
-        labels[problem.core] = partition(problem, lists, model, settings, stages)
-        del near  # its index is as large as the vectors
+        del near  # and the index with it
+        labels[core] = partition(problem, lists, model, settings, stages)
         report("graph", 1.0)
     guards = Guards.of(problem.links, problem.images)
     labels = merge_clusters(problem, labels, lists, model, settings, guards)
     labels = drop_unrecognisable(labels, problem.quality, problem.links, settings)
     labels = attach(problem.grid, labels, problem.quality, problem.links, problem.images, model, settings, guards)
     report("merge", 1.0)
-    clusters = assess(problem.grid, labels, problem.quality, guards, model, strangers, settings)
+    listed = Listed(faces=core, lists=lists)
+    clusters = assess(problem.grid, labels, problem.quality, guards, model, strangers, settings, listed)
     return restore(clusters, problem, n, model)
 
 
@@ -133,38 +140,56 @@ def arrange(
     images = np.full(n, -1, np.int64) if constraints.images is None else constraints.images
     order = content_order(grid, good[rows], images[rows])
     rows, grid = rows[order], grid[order]
-    position = np.full(n, -1, np.int64)
-    position[rows] = np.arange(len(rows))
-    links = resolve(_renumbered(constraints, position, rows), len(rows))
-    conflicts = tuple(replace(c, rows=tuple(int(rows[r]) for r in c.rows)) for c in links.conflicts)
     quality_here = good[rows]
-    core = np.flatnonzero(((quality_here >= settings.gate_quality) | _spoken_for(links)) & ~links.never)
+    links, joined, followers = _links(constraints, rows, n)
+    core = np.flatnonzero(((quality_here >= settings.gate_quality) | joined) & ~links.never)
     return Problem(
         order=rows,
         grid=grid,
         quality=quality_here,
-        links=replace(links, conflicts=conflicts),
+        links=links,
         images=images[rows],
         previous=None if previous is None else np.asarray(previous, np.int64)[rows],
         core=core,
+        followers=followers,
     )
 
 
-def _renumbered(constraints: Constraints, position: npt.NDArray[np.int64], rows: npt.NDArray[np.intp]) -> Constraints:
-    """Constraints among the faces that are left, by their new positions."""
+def _links(
+    constraints: Constraints, rows: npt.NDArray[np.intp], n: int
+) -> tuple[Links, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Links among the faces that have a vector, which of these are joined to others, and the followers.
 
-    def pairs(old: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        new = position[old].reshape(-1, 2)
-        return new[(new >= 0).all(axis=1)]
+    Faces without a vector take part in the words: two faces that are both joined to such a face are one person, too.
+    """
+    m = len(rows)
+    everybody = np.concatenate([rows, np.setdiff1d(np.arange(n), rows)])
+    links = resolve(_renumbered(constraints, everybody), n)
+    _, first = np.unique(links.group, return_index=True)
+    leader = first[links.group]
+    cannot = np.where(links.cannot < m, links.cannot, leader[links.cannot])
+    followers = np.flatnonzero(leader < m)
+    followers = followers[followers >= m]
+    kept = Links(
+        group=links.group[:m],
+        cannot=cannot[(cannot < m).all(axis=1)],
+        never=links.never[:m],
+        conflicts=tuple(replace(c, rows=tuple(int(everybody[r]) for r in c.rows)) for c in links.conflicts),
+    )
+    joined = np.bincount(links.group, minlength=n)[links.group] > 1
+    return kept, joined[:m], np.stack([everybody[followers], leader[followers]], axis=1)
 
-    never = position[constraints.never]
-    tracks = None if constraints.tracks is None else constraints.tracks[rows]
-    return Constraints(must=pairs(constraints.must), cannot=pairs(constraints.cannot), never=never[never >= 0], tracks=tracks)
 
-
-def _spoken_for(links: Links) -> npt.NDArray[np.bool_]:
-    """Faces that a must-link or a track joins to another: they are in the graph however poor they are."""
-    return np.bincount(links.group, minlength=len(links.group))[links.group] > 1 if len(links.group) else np.zeros(0, np.bool_)
+def _renumbered(constraints: Constraints, everybody: npt.NDArray[np.intp]) -> Constraints:
+    """Constraints by position: face `everybody[i]` becomes i."""
+    position = np.empty(len(everybody), np.int64)
+    position[everybody] = np.arange(len(everybody))
+    return Constraints(
+        must=position[constraints.must],
+        cannot=position[constraints.cannot],
+        never=position[constraints.never],
+        tracks=None if constraints.tracks is None else constraints.tracks[everybody],
+    )
 
 
 def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settings: ClusteringSettings, stages: Stages) -> Labels:
@@ -178,8 +203,9 @@ def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settin
         graph = aggregate(graph, groups, count)
     place = np.full(len(problem.order), -1, np.int64)
     place[problem.core] = groups
-    same = problem.core[image_pairs(problem.images, problem.core)]
-    repelled = [(place[same], settings.same_image), (place[problem.links.cannot], HARD)]
+    same = same_picture(problem.images, problem.core, Listed(faces=problem.core, lists=lists))
+    hard = HARD + float(graph.data.sum(dtype=np.float64))
+    repelled = [(place[same], settings.same_image), (place[problem.links.cannot], hard)]
     for pairs, weight in repelled:
         pairs = pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
         if len(pairs):
@@ -188,25 +214,22 @@ def partition(problem: Problem, lists: NeighbourLists, model: ScoreModel, settin
             graph = (graph + negative + negative.T).tocsr()
     graph.sort_indices()
     sizes = np.bincount(groups, minlength=count).astype(np.float64)
-    start = None
-    if problem.previous is not None:
-        earlier = problem.previous[problem.core]
-        _, first = np.unique(groups, return_index=True)
-        start = np.where(earlier[first] >= 0, earlier[first], int(earlier.max(initial=-1)) + 1 + np.arange(count))
+    start = None if problem.previous is None else _start(problem.previous[problem.core], groups, count)
     return stages.communities(graph, sizes, resolution=settings.resolution, start=start)[groups]
 
 
-def without_mirrors(problem: Problem, model: ScoreModel, settings: ClusteringSettings) -> Problem:
-    """The poorer of two faces that are all too alike to be two people of one picture no longer counts as of that picture.
+def _start(earlier: npt.NDArray[np.int64], groups: Labels, count: int) -> Labels:
+    """First community of each group: the earlier label of its first known face, whatever numbers labels are; new ones are alone."""
+    known = np.flatnonzero(earlier >= 0)
+    start = len(known) + np.arange(count)
+    owners, first = np.unique(groups[known], return_index=True)
+    start[owners] = by_appearance(earlier[known])[first]
+    return start
 
-    They are a mirror image, a picture in the picture, or one face that the detector boxed twice.
-    """
-    pairs = image_pairs(problem.images, np.arange(len(problem.order)))
-    alike = cosines(problem.grid, pairs[:, 0], pairs[:, 1]) >= model.stretched(settings.mirror_similarity)
-    first, second = pairs[alike].T
-    images = problem.images.copy()
-    images[np.where(problem.quality[first] < problem.quality[second], first, second)] = -1
-    return replace(problem, images=images)
+
+def _without_mirrors(problem: Problem, lists: NeighbourLists, model: ScoreModel, settings: ClusteringSettings) -> Problem:
+    listed = Listed(faces=problem.core, lists=lists)
+    return replace(problem, images=without_mirrors(problem.images, problem.grid, problem.quality, model, settings, listed))
 
 
 def merge_clusters(
@@ -216,7 +239,7 @@ def merge_clusters(
     core = labels[problem.core]
     if not len(core):
         return labels
-    groups = Groups.of(problem.grid[problem.core], core, problem.quality[problem.core])
+    groups = Groups.of(problem.grid, labels, problem.quality)
     mapping = merge_groups(
         groups, near_pairs(lists, core), model, settings, lambda m: guards.blocked(_mapped(labels, m), settings.shared_images)
     )
@@ -231,6 +254,8 @@ def restore(clusters: Clusters, problem: Problem, n: int, model: ScoreModel) -> 
     """Back to the caller's numbering; clusters numbered by size, largest first, then by their first face in that numbering."""
     labels = np.full(n, -1, np.int64)
     labels[problem.order] = clusters.labels
+    follower, led = problem.followers.T
+    labels[follower] = clusters.labels[led]
     k = clusters.count
     sizes = np.bincount(labels[labels >= 0], minlength=k)
     first = np.full(k, n)
@@ -242,6 +267,7 @@ def restore(clusters: Clusters, problem: Problem, n: int, model: ScoreModel) -> 
     def column(values: npt.NDArray[Any], empty: float) -> npt.NDArray[Any]:
         out = np.full(n, empty, values.dtype)
         out[problem.order] = values
+        out[follower] = values[led]
         return out
 
     suggestions = tuple(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.clustering.exact import Grid
+from auto_annotator.clustering.exact import SCALE, Grid
+from auto_annotator.clustering.neighbours import NeighbourLists
 from auto_annotator.clustering.potts import Labels, by_appearance
 from auto_annotator.clustering.scores import ScoreModel
 from auto_annotator.clustering.settings import ClusteringSettings
@@ -17,7 +17,12 @@ from auto_annotator.clustering.settings import ClusteringSettings
 WEIGHT_STEPS = 16
 """Quality weights are whole numbers of sixteenths, so that sums of weighted vectors are exact in any order."""
 
-PAIR_BLOCK = 65_536
+PAIR_BLOCK = 16_384
+"""Rows of vectors of 8 bytes a number at once: 64 MB at 512 numbers."""
+
+LIST_BLOCK = 262_144
+"""Faces whose lists are turned into pairs of clusters at once."""
+
 MAX_ROUNDS = 1000
 
 
@@ -53,6 +58,14 @@ class Groups:
     def from_sums(cls, sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> Groups:
         """From sums already made."""
         return cls(sums=sums, norms=np.sqrt(np.einsum("ij,ij->i", sums, sums)).clip(1e-9), sizes=sizes)
+
+    def centres(self) -> Grid:
+        """(k, d) the centroids, rounded to the grid."""
+        out = np.empty(self.sums.shape, np.float16)
+        for start in range(0, len(out), PAIR_BLOCK):
+            part = slice(start, start + PAIR_BLOCK)
+            out[part] = np.rint(self.sums[part] / self.norms[part, None] * SCALE)
+        return out
 
     def cosine(self, first: Labels, second: Labels) -> npt.NDArray[np.float64]:
         """(m,) cosine of the centroids of m pairs."""
@@ -94,7 +107,7 @@ def merge_groups(
     """Merge mutually best pairs until no pair passes its limit.
 
     Args:
-        groups: the clusters.
+        groups: the clusters; changed.
         pairs: those that are near enough to be looked at.
         model: what cosines mean.
         settings: limits.
@@ -103,27 +116,40 @@ def merge_groups(
     Returns:
         (k,) new cluster of each cluster, by first appearance.
     """
-    mapping = np.arange(len(groups.sizes))
+    k = len(groups.sizes)
+    mapping = np.arange(k)
+    excess = _excess(groups, pairs, model, settings)
     for _ in range(MAX_ROUNDS):
-        excess = groups.cosine(pairs[:, 0], pairs[:, 1]) - merge_limit(groups, pairs, model, settings)
-        pairs_now = excess >= 0
-        near, excess = pairs[pairs_now], excess[pairs_now]
-        if len(near):
-            free = ~blocked(mapping)(near)
-            near, excess = near[free], excess[free]
-        chosen = near[_mutually_best(near, excess, len(groups.sizes))]
+        passing = np.flatnonzero(excess >= 0)
+        if len(passing):
+            passing = passing[~blocked(mapping)(pairs[passing])]
+        chosen = pairs[passing[_mutually_best(pairs[passing], excess[passing], k)]]
         if not len(chosen):
-            return by_appearance(mapping)
-        target = np.arange(len(groups.sizes))
+            break
+        groups = _joined(groups, chosen)
+        target = np.arange(k)
         target[chosen[:, 1]] = chosen[:, 0]
-        compact = by_appearance(target)
-        count = int(compact.max()) + 1
-        sums, sizes = np.zeros((count, groups.sums.shape[1])), np.zeros(count, np.int64)
-        np.add.at(sums, compact, groups.sums)
-        np.add.at(sizes, compact, groups.sizes)
-        groups, mapping = Groups.from_sums(sums, sizes), compact[mapping]
-        pairs = unique_pairs(compact[pairs])
+        mapping = target[mapping]
+        stale = np.isin(pairs, chosen).any(axis=1)
+        new = unique_pairs(target[pairs[stale]])
+        pairs = np.concatenate([pairs[~stale], new])
+        excess = np.concatenate([excess[~stale], _excess(groups, new, model, settings)])
     return by_appearance(mapping)
+
+
+def _excess(groups: Groups, pairs: Pairs, model: ScoreModel, settings: ClusteringSettings) -> npt.NDArray[np.float64]:
+    """(m,) how far two clusters are above their limit."""
+    return groups.cosine(pairs[:, 0], pairs[:, 1]) - merge_limit(groups, pairs, model, settings)
+
+
+def _joined(groups: Groups, chosen: Pairs) -> Groups:
+    """The second cluster of each pair added to the first and left empty; no cluster is in two pairs. In place: k can be large."""
+    first, second = chosen.T
+    for values in (groups.sums, groups.sizes):
+        values[first] += values[second]
+        values[second] = 0
+    groups.norms[first] = np.sqrt(np.einsum("ij,ij->i", groups.sums[first], groups.sums[first])).clip(1e-9)
+    return groups
 
 
 def unique_pairs(pairs: npt.NDArray[np.integer]) -> Pairs:
@@ -146,7 +172,13 @@ def _mutually_best(pairs: Pairs, excess: npt.NDArray[np.float64], count: int) ->
     return np.asarray((best[pairs[:, 0]] == number) & (best[pairs[:, 1]] == number), np.bool_)
 
 
-def near_pairs(graph_lists: Any, labels: Labels) -> Pairs:
-    """Pairs of clusters between which some face has a neighbour."""
-    faces = np.repeat(np.arange(len(graph_lists)), np.diff(graph_lists.starts))
-    return unique_pairs(np.stack([labels[faces], labels[graph_lists.rows]], axis=1))
+def near_pairs(lists: NeighbourLists, labels: Labels) -> Pairs:
+    """Pairs of clusters between which some face has a neighbour; a face of no cluster (-1) has none."""
+    found = []
+    for first in range(0, len(lists), LIST_BLOCK):
+        starts = lists.starts[first : first + LIST_BLOCK + 1]
+        one = np.repeat(labels[first : first + LIST_BLOCK], np.diff(starts))
+        other = labels[lists.rows[starts[0] : starts[-1]]]
+        apart = (one != other) & (one >= 0) & (other >= 0)
+        found.append(unique_pairs(np.stack([one[apart], other[apart]], axis=1)))
+    return unique_pairs(np.concatenate(found)) if found else np.zeros((0, 2), np.int64)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from auto_annotator.clustering.exact import SCALE, Grid
 from auto_annotator.clustering.guards import Guards
 from auto_annotator.clustering.merging import Groups, Pairs, quality_steps, unique_pairs
-from auto_annotator.clustering.nearest import nearest_clusters
+from auto_annotator.clustering.nearest import Listed, two_nearest
 from auto_annotator.clustering.potts import Labels, by_appearance
 from auto_annotator.clustering.scores import ScoreModel
 from auto_annotator.clustering.settings import ClusteringSettings
@@ -20,7 +20,7 @@ DOUBTFUL_BELOW = 0.5
 HINT_SIGMAS = 3.0
 """A cluster is named as the next-best one only where it is more like the face than 999 of 1,000 strangers."""
 
-BLOCK = 65_536
+BLOCK = 16_384
 
 
 def assess(
@@ -31,6 +31,7 @@ def assess(
     model: ScoreModel,
     strangers: ScoreModel,
     settings: ClusteringSettings,
+    listed: Listed | None = None,
 ) -> Clusters:
     """Everything about a partition that a person may want to know.
 
@@ -45,11 +46,12 @@ def assess(
         model: what cosines mean among these faces.
         strangers: what they mean before the threshold was raised: what is unlike strangers is worth a question.
         settings: limits of suggestions.
+        listed: faces whose neighbours are known; None = none.
     """
     labels = _compact(labels)
     groups = Groups.of(grid, labels, quality)
     n, k = len(labels), len(groups.sizes)
-    near, scores = nearest_clusters(grid, np.arange(n), groups, 2)
+    near, scores = two_nearest(grid, labels, groups, listed)
     second = np.where(near[:, 0] == labels, 1, 0)
     rows = np.arange(n)
     other, other_score = near[rows, second], scores[rows, second]
@@ -60,7 +62,7 @@ def assess(
     inside = labels >= 0
     purity = np.bincount(labels[inside], weights=confidence[inside], minlength=k) / np.maximum(groups.sizes, 1)
     order = np.argsort(confidence, kind="stable")
-    listed = order[inside[order] & (confidence[order] < DOUBTFUL_BELOW)]
+    unsure = order[inside[order] & (confidence[order] < DOUBTFUL_BELOW)]
     near_enough = other_score >= strangers.above(HINT_SIGMAS)
     return Clusters(
         labels=labels.astype(np.int32),
@@ -69,7 +71,7 @@ def assess(
         nearest=np.where(near_enough, other, -1).astype(np.int32),
         nearest_score=np.where(near_enough, other_score, 0.0).astype(np.float32),
         suggestions=_suggestions(labels, other, other_score, groups, guards, strangers, settings),
-        doubtful=tuple(listed.tolist()),
+        doubtful=tuple(unsure.tolist()),
     )
 
 
