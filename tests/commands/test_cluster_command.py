@@ -145,6 +145,16 @@ def test_a_new_word_counts_against_an_old_one(run, output, tmp_path, faces):
     assert result.code == 2 and "are in both" in result.one_line
 
 
+def test_a_face_that_is_never_clustered_leaves_earlier_pairs(run, output, tmp_path, faces):
+    a, b, c = faces.keys[0], faces.keys[1], faces.keys[5]
+    run("--must", lines(tmp_path / "m.tsv", (a, c), (a, b)))
+    run("--never", lines(tmp_path / "x.txt", (c,)))
+    content = read_clusters(output)
+    assert content.words.must == ((a, b),)
+    assert content.words.never == (c,)
+    assert content.conflicts == ()
+
+
 @pytest.mark.parametrize(
     ("option", "content", "message"),
     [

@@ -117,7 +117,8 @@ def _words(faces: DescribedFaces, earlier: Words, said: Said) -> Words:
     if both := [pair for same, pair in must.items() if same in cannot]:
         raise ConfigError(f"must and cannot: the faces {both[0][0]} and {both[0][1]} are in both, expected in one of them")
     new = set(must) | set(cannot)
-    old_must = [pair for pair in earlier.must if frozenset(pair) not in new]
+    new_never = {faces.keys[i] for i in said.never.tolist()}
+    old_must = [pair for pair in earlier.must if frozenset(pair) not in new and new_never.isdisjoint(pair)]
     old_cannot = [pair for pair in earlier.cannot if frozenset(pair) not in new]
     in_new_must = {key for pair in must.values() for key in pair}
     never = [key for key in earlier.never if key not in in_new_must] + [faces.keys[i] for i in said.never.tolist()]
