@@ -26,6 +26,9 @@ TRAINING_PER_LIST = 32
 ROUNDS = 4
 """Twice as many change the found neighbours above the threshold by 0.01 %."""
 
+INDEX = (LISTS_PER_ROOT, PROBES, TRAINING_PER_LIST, ROUNDS)
+"""What kept neighbour lists of large sets depend on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NeighbourLists:

@@ -32,6 +32,9 @@ SMALL_SET = (0.0, 0.1)
 PAIRS_PER_FACE = 8
 """Of each face so many pairs count, or people with many photos would speak for all."""
 
+SAMPLED_FACES = 100_000
+"""So many faces say how alike one person's photos are; more would only cost memory."""
+
 DIFFERS_SIGMAS = 1.5
 """A shipped threshold this far from that of the data is worth a warning."""
 
@@ -151,20 +154,30 @@ def raise_threshold(
         labels: (n,) the first clustering.
         settings: `member_sigmas`.
     """
-    faces = np.repeat(np.arange(len(lists)), np.diff(lists.starts))
-    inside = np.flatnonzero(labels[faces] == labels[lists.rows])
-    if len(inside) < FEW_JOINED:
+    scores = _joined_scores(lists, labels)
+    if len(scores) < FEW_JOINED:
         return model
-    ends = np.searchsorted(faces[inside], np.arange(len(lists) + 1))
-    counts = np.diff(ends)
-    having = np.flatnonzero(counts)
-    picks = ends[having, None] + (np.arange(PAIRS_PER_FACE) * counts[having, None]) // PAIRS_PER_FACE
-    scores = lists.scores[inside[np.unique(picks)]]
     middle, high = (float(q) for q in np.quantile(scores, (0.5, 0.8413)))
     threshold = middle - settings.member_sigmas * (high - middle)
     if threshold <= model.threshold:
         return model
     return _with_threshold(model.centre, threshold, settings, model.warning)
+
+
+def _joined_scores(lists: NeighbourLists, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Cosines of up to `PAIRS_PER_FACE` joined neighbours of each face of a sample, evenly taken from its list."""
+    step = max(1, len(lists) // SAMPLED_FACES)  # faces are in content order: any regular choice is a random one
+    sampled = np.arange(0, len(lists), step)
+    counts = np.diff(lists.starts)[sampled]
+    entries = np.repeat(lists.starts[sampled] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
+    faces = np.repeat(np.arange(len(sampled)), counts)
+    joined = labels[sampled][faces] == labels[lists.rows[entries]]
+    entries, faces = entries[joined], faces[joined]
+    ends = np.searchsorted(faces, np.arange(len(sampled) + 1))
+    found = np.diff(ends)
+    having = np.flatnonzero(found)
+    picks = ends[having, None] + (np.arange(PAIRS_PER_FACE) * found[having, None]) // PAIRS_PER_FACE
+    return np.asarray(lists.scores[entries[np.unique(picks)]], np.float32)
 
 
 def _sigma_of(centre: float, threshold: float, z: float) -> float:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from auto_annotator.clustering.exact import Grid
 from auto_annotator.clustering.neighbours import (
+    INDEX,
     NeighbourLists,
     Search,
     choose_search,
@@ -84,7 +85,7 @@ class Neighbourhood:
 
 
 def _digest(grid: Grid, settings: ClusteringSettings) -> str:
-    sha = hashlib.sha256(repr((grid.shape, settings.exact_below, settings.device)).encode())
+    sha = hashlib.sha256(repr((grid.shape, settings.exact_below, settings.device, INDEX)).encode())
     for start in range(0, len(grid), 65_536):
         sha.update(np.ascontiguousarray(grid[start : start + 65_536]).tobytes())
     return sha.hexdigest()[:16]
