@@ -10,7 +10,8 @@ import numpy as np
 
 from auto_annotator.config import load_settings
 from auto_annotator.evaluation.synthetic import generate
-from auto_annotator.fusion.descriptors import DescriptorCalibration, MemberCalibration, fit_log_odds, fuse_descriptors
+from auto_annotator.fusion.descriptor_fit import fit_log_odds
+from auto_annotator.fusion.descriptors import DescriptorCalibration, MemberCalibration, fuse_descriptors
 from benchmarks.common import NotAvailable, need
 
 STRANGERS = 200_000

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from auto_annotator.alignment import Template, align
 from auto_annotator.config import DescriptorConfig, Settings, ensemble_path, load_ensemble, load_settings
 from auto_annotator.crops import Pyramid
-from auto_annotator.descriptor_set import DescriptorMember, DescriptorSet, model_hash
+from auto_annotator.descriptor_set import CODE_VERSION, DescriptorMember, DescriptorSet
 from auto_annotator.ensemble import build_part
 from auto_annotator.fusion.descriptors import DescriptorCalibration
 from auto_annotator.geometry import box_sides
@@ -204,8 +204,9 @@ class Studio:
 
     def key_of(self, member: DescriptorMember) -> str:
         """Of all that its raw vectors depend on."""
-        equal = DescriptorCalibration.equal({member.name: member.recogniser.dimension})
-        return model_hash((member,), equal, {n: identity_of(n, self.settings.models) for n in member.config.weights})[:12]
+        weights = [identity_of(n, self.settings.models) for n in member.config.weights]
+        parts = [member.config.use, member.config.options, weights, member.config.flip, member.template.points.tolist()]
+        return hashlib.sha256(json.dumps([CODE_VERSION, *parts], sort_keys=True).encode()).hexdigest()[:12]
 
     def _describe(self, title: str, photos: Sequence[Photo], faces: Faces, member: DescriptorMember) -> dict[str, np.ndarray]:
         equal = DescriptorCalibration.equal({member.name: member.recogniser.dimension})

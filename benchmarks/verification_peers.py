@@ -5,15 +5,20 @@ Nothing is downloaded: a peer whose weights are not on this machine yet is not a
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from auto_annotator.config import load_settings
 from auto_annotator.fusion.descriptors import unit_rows
 from auto_annotator.types import Image
+from auto_annotator.weights import locate
+from benchmarks.common import CACHE
 from benchmarks.people import Photo
 
 Describe = Callable[[Image], np.ndarray | None]
@@ -70,7 +75,39 @@ def deepface() -> Describe:
     return describe
 
 
-PEERS: dict[str, Callable[[], Describe]] = {"insightface": insightface, "uniface": uniface, "deepface": deepface}
+def opencv() -> Describe:
+    """OpenCV as its own sample does it, with the weights of the embedded ensemble: YuNet, `alignCrop`, SFace, mirrored crop too."""
+    import cv2
+
+    folder = load_settings().models
+    detector = cv2.FaceDetectorYN.create(str(locate("yunet-2023mar", folder)), "", (320, 320), OPENCV_SCORE)
+    recogniser = cv2.FaceRecognizerSF.create(str(locate("sface-2021dec", folder)), "")
+
+    def describe(image: Image) -> np.ndarray | None:
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        detector.setInputSize(image.shape[1::-1])
+        faces = detector.detect(bgr)[1]
+        if faces is None:
+            return None
+        vectors = []
+        for face in faces:
+            crop = recogniser.alignCrop(bgr, face)
+            vectors.append(recogniser.feature(crop).ravel() + recogniser.feature(np.ascontiguousarray(crop[:, ::-1])).ravel())
+        corners = np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], axis=1)
+        return central(corners, vectors, image)
+
+    return describe
+
+
+OPENCV_SCORE = 0.6
+"""Of YuNet in the OpenCV Zoo's demo."""
+
+PEERS: dict[str, Callable[[], Describe]] = {
+    "opencv (YuNet, SFace mirrored)": opencv,
+    "insightface": insightface,
+    "uniface": uniface,
+    "deepface": deepface,
+}
 
 
 def require(package: str, weights: Path) -> None:
@@ -96,7 +133,11 @@ def central(boxes: Sequence[object], vectors: Sequence[object], image: Image) ->
 
 
 def peer_vectors(name: str, photos: Sequence[Photo]) -> np.ndarray | str:
-    """(n, d) unit vectors of a peer, zeros where it found no face; or why it is not available."""
+    """(n, d) unit vectors of a peer, zeros where it found no face, cached; or why it is not available."""
+    shown = hashlib.sha256(json.dumps([name, [(p.key, round(p.scale, 6)) for p in photos]]).encode()).hexdigest()[:16]
+    cache = CACHE / "people" / f"peer-{name.split()[0]}-{shown}.npy"
+    if cache.exists():
+        return np.asarray(np.load(cache))
     try:
         describe = PEERS[name]()
     except Missing as error:
@@ -105,4 +146,7 @@ def peer_vectors(name: str, photos: Sequence[Photo]) -> np.ndarray | str:
         return f"{type(error).__name__}: {error}"
     rows = [describe(p.load()) for p in tqdm(photos, desc=name, unit="photo", disable=None)]
     size = next((len(r) for r in rows if r is not None), 1)
-    return unit_rows(np.stack([np.zeros(size, np.float32) if r is None else r for r in rows]))[0]
+    vectors = unit_rows(np.stack([np.zeros(size, np.float32) if r is None else r for r in rows]))[0]
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    np.save(cache, vectors)
+    return vectors

@@ -151,7 +151,7 @@ def model_hash(members: Sequence[DescriptorMember], calibration: DescriptorCalib
 
     Args:
         members: the recognisers.
-        calibration: only say and neutral vectors count; a new threshold leaves vectors as they are.
+        calibration: only say, origins and neutral vectors count; a new threshold leaves vectors as they are.
         weights: what identifies the content of each weight file.
     """
     parts = [
@@ -166,7 +166,8 @@ def model_hash(members: Sequence[DescriptorMember], calibration: DescriptorCalib
         for m in members
     ]
     fusion = [
-        [m.name, m.coefficient, None if m.neutral is None else [round(float(x), 6) for x in m.neutral]] for m in calibration.members
+        [m.name, m.coefficient, *(None if v is None else [round(float(x), 6) for x in v] for v in (m.origin, m.neutral))]
+        for m in calibration.members
     ]
     content = json.dumps({"version": CODE_VERSION, "members": parts, "fusion": fusion}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:HASH_DIGITS]

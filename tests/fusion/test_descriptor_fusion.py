@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auto_annotator.errors import ConfigError
+from auto_annotator.fusion.descriptor_fit import fit_log_odds
 from auto_annotator.fusion.descriptors import (
     DescriptorCalibration,
     MemberCalibration,
-    fit_log_odds,
     fuse_descriptors,
     unit_rows,
 )
@@ -33,7 +33,10 @@ def ensembles(draw):
         d = int(rng.integers(2, 40))
         neutral = rng.normal(size=d)
         neutral *= rng.uniform(0, 1) / np.linalg.norm(neutral)
-        members.append(member(f"m{i}", d, float(rng.uniform(0.1, 50)), neutral=neutral if rng.random() < 0.5 else None))
+        origin = rng.normal(size=d)
+        origin *= rng.uniform(0, 0.9) / np.linalg.norm(origin)
+        more = {"neutral": neutral if rng.random() < 0.5 else None, "origin": origin if rng.random() < 0.5 else None}
+        members.append(member(f"m{i}", d, float(rng.uniform(0.1, 50)), **more))
         rows = rng.normal(size=(n, d)) * np.exp(rng.normal(0, 3, (n, 1)))
         known[f"m{i}"] = rng.random(n) < draw(st.sampled_from([1.0, 0.6, 0.0]))
         rows[~known[f"m{i}"]] = rng.choice([0.0, np.nan])
@@ -46,6 +49,8 @@ def member_cosines(calibration, vectors, known):
     tables = []
     for m in calibration.members:
         rows = np.nan_to_num(vectors[m.name])
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+        rows = rows - (0 if m.origin is None else m.origin)
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
         neutral = np.zeros(m.dimension) if m.neutral is None else m.neutral
         rows = np.where(known[m.name][:, None], rows, neutral)
@@ -153,6 +158,8 @@ def test_what_fusion_refuses(vectors, message):
         {"slope": float("nan")},
         {"offset": float("nan")},
         {"neutral": np.zeros(3)},
+        {"origin": np.zeros(3)},
+        {"origin": np.full(2, 1.0)},
         {"neutral": np.full(2, 2.0)},
         {"neutral": np.full(2, np.nan)},
     ],
@@ -179,7 +186,10 @@ def test_what_a_calibration_refuses(wrong):
 
 def test_file_round_trip():
     calibration = DescriptorCalibration(
-        members=(member("a", 3, 12.5, slope=14.0, offset=-4.0, neutral=[0.25, -0.5, 0.125]), member("b", 2, 3.0)),
+        members=(
+            member("a", 3, 12.5, slope=14.0, offset=-4.0, neutral=[0.25, -0.5, 0.125], origin=[0.5, 0, 0]),
+            member("b", 2, 3.0),
+        ),
         threshold=0.4,
         slope=30.0,
         quality={"limit": 1.5},
@@ -188,6 +198,7 @@ def test_file_round_trip():
     again = DescriptorCalibration.from_json(json.loads(json.dumps(calibration.to_json())))
     assert again.to_json() == calibration.to_json()
     np.testing.assert_array_equal(again.members[0].neutral, calibration.members[0].neutral)
+    np.testing.assert_array_equal(again.members[0].origin, calibration.members[0].origin)
     assert again.dimension == 5
 
 

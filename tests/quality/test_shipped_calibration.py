@@ -23,10 +23,10 @@ def lists(value):
     return [value, *(found for v in value for found in lists(v))] if isinstance(value, list) else []
 
 
-def test_it_holds_no_vector_but_the_mean_of_each_member(data):
+def test_it_holds_no_vectors_but_means_over_people(data):
     calibration = DescriptorCalibration.from_json(data)
     numbers = [row for row in lists(data) if row and isinstance(row[0], float)]
-    assert len(numbers) == sum(m.neutral is not None for m in calibration.members)
+    assert len(numbers) == sum(v is not None for m in calibration.members for v in (m.neutral, m.origin))
     assert all(np.linalg.norm(row) < 0.95 for row in numbers)  # a mean over people is shorter than the unit vector of one
 
 
@@ -45,11 +45,11 @@ def test_members_are_those_of_the_ensemble(data):
 def test_strangers_lie_below_the_threshold(data):
     """Two faces of which nothing is known but that they are faces are strangers."""
     calibration = DescriptorCalibration.from_json(data)
-    neutral = {m.name: m.neutral[None] for m in calibration.members}
-    strangers = calibration.fused_cosine([float(np.sum(v**2)) for v in neutral.values()])
+    strangers = calibration.fused_cosine([float(np.sum(m.neutral**2)) for m in calibration.members])
     assert strangers < calibration.threshold - 0.1
     assert calibration.log_odds(strangers) < -10
-    assert np.linalg.norm(fuse_descriptors(neutral, calibration)) == pytest.approx(1, abs=1e-5)
+    face = {m.name: np.ones((1, m.dimension)) for m in calibration.members}
+    assert np.linalg.norm(fuse_descriptors(face, calibration)) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_quality_knows_its_ingredients(data):

@@ -1,8 +1,8 @@
 """Many recognisers' vectors in, one vector whose inner product is the fused score.
 
 A recogniser says how alike two faces are by the cosine s of its two vectors. Recognisers differ in scale (dlib's cosine of
-strangers is .83, SFace's is near 0), so cosines are neither averaged nor are vectors laid side by side as they come: each
-member's log-odds of "same person" are close to linear in its cosine, and independent evidence adds up in log-odds:
+strangers is .83, SFace's .1), so cosines are neither averaged nor are vectors laid side by side as they come: each member's
+log-odds of "same person" are close to linear in its cosine, and independent evidence adds up in log-odds:
 
     log-odds = sum over members of c_m * s_m + constant
 
@@ -23,6 +23,8 @@ import numpy.typing as npt
 from auto_annotator.errors import ConfigError
 from auto_annotator.types import Float32Array
 
+_VECTORS = ("origin", "neutral")
+
 _MIN_NORM = 1e-6
 """A vector shorter than this has no direction: the member has no opinion on the face."""
 
@@ -37,11 +39,13 @@ class MemberCalibration:
         coefficient: c_m, log-odds per unit of its cosine in the presence of the other members, >= 0; 0 = no say.
         slope: log-odds per unit of its cosine when it is the only member, >= 0.
         offset: log-odds at cosine 0 when it is the only member, at even prior.
-        neutral: (dimension,) float32 mean of the unit vectors of many people, or None = the zero vector. Its inner product with a
+        origin: (dimension,) float32 part of what all faces share, taken off each unit vector before it is scaled to unit length
+            again; None = nothing. All cosines of this class are those of the result.
+        neutral: (dimension,) float32 mean of these vectors over many people, or None = the zero vector. Its inner product with a
             face is on average the cosine of two strangers, so it stands in where the member has no vector.
 
     Raises:
-        ValueError: if a number is negative or not finite, or the neutral vector has another length.
+        ValueError: if a number is negative or not finite, or a vector has another dimension or is longer than 1.
     """
 
     name: str
@@ -49,6 +53,7 @@ class MemberCalibration:
     coefficient: float
     slope: float = 1.0
     offset: float = 0.0
+    origin: Float32Array | None = None
     neutral: Float32Array | None = None
 
     def __post_init__(self) -> None:
@@ -59,12 +64,25 @@ class MemberCalibration:
                 raise ValueError(f"member {self.name}: got {what} {getattr(self, what)}, expected a finite number >= 0")
         if not np.isfinite(self.offset):
             raise ValueError(f"member {self.name}: got offset {self.offset}, expected a finite number")
-        if self.neutral is not None:
-            neutral = np.array(self.neutral, np.float32)
-            if neutral.shape != (self.dimension,) or not np.isfinite(neutral).all() or np.linalg.norm(neutral) > 1 + 1e-3:
-                raise ValueError(f"member {self.name}: neutral vector must have {self.dimension} finite numbers and length <= 1")
-            neutral.flags.writeable = False
-            object.__setattr__(self, "neutral", neutral)
+        for what in _VECTORS:
+            if getattr(self, what) is None:
+                continue
+            vector = np.array(getattr(self, what), np.float32)
+            if vector.shape != (self.dimension,) or not np.isfinite(vector).all() or np.linalg.norm(vector) > 1 + 1e-3:
+                raise ValueError(f"member {self.name}: {what} must have {self.dimension} finite numbers and length <= 1")
+            vector.flags.writeable = False
+            object.__setattr__(self, what, vector)
+
+    def units(self, vectors: npt.ArrayLike) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+        """(n, dimension) float32 unit rows of (n, dimension) raw vectors without the origin, and which rows have one at all.
+
+        Raises:
+            ValueError: for another dimension.
+        """
+        rows, known = unit_rows(vectors)
+        if rows.shape[1] != self.dimension:
+            raise ValueError(f"fusion: got {rows.shape[1]} numbers of member {self.name}, expected {self.dimension}")
+        return (rows, known) if self.origin is None else unit_rows(np.where(known[:, None], rows - self.origin, 0))
 
     def log_odds(self, cosine: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Log-odds of "same person" at even prior from this member's cosine alone, same shape."""
@@ -137,7 +155,7 @@ class DescriptorCalibration:
         """Plain values for a JSON file; `from_json` reads them back."""
         members = [
             {"name": m.name, "dimension": m.dimension, "coefficient": m.coefficient, "slope": m.slope, "offset": m.offset}
-            | ({} if m.neutral is None else {"neutral": [round(float(x), 6) for x in m.neutral]})
+            | {what: [round(float(x), 6) for x in getattr(m, what)] for what in _VECTORS if getattr(m, what) is not None}
             for m in self.members
         ]
         fused = {"threshold": self.threshold, "slope": self.slope}
@@ -214,86 +232,10 @@ def fuse_descriptors(vectors: Mapping[str, npt.ArrayLike], calibration: Descript
     total = sum(m.coefficient for m in calibration.members)
     parts, seen = [], np.zeros(n, np.bool_)
     for member in calibration.members:
-        part, known = unit_rows(vectors.get(member.name, np.zeros((n, member.dimension))))
-        if part.shape[1] != member.dimension:
-            raise ValueError(f"fusion: got {part.shape[1]} numbers of member {member.name}, expected {member.dimension}")
+        part, known = member.units(vectors.get(member.name, np.zeros((n, member.dimension))))
         if member.neutral is not None:
             part = np.where(known[:, None], part, member.neutral)
         parts.append(np.sqrt(member.coefficient / total) * part)
         if member.coefficient > 0:
             seen |= known
     return np.asarray(np.where(seen[:, None], np.concatenate(parts, axis=1), 0.0), np.float32)
-
-
-def fit_log_odds(
-    cosines: npt.ArrayLike,
-    same: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-    *,
-    prior: float = 0.5,
-    ridge: float = 1e-6,
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Coefficients >= 0 and constant of log-odds that are linear in the members' cosines (logistic regression, Newton's method).
-
-    Args:
-        cosines: (p, m) cosine of each member for each pair.
-        same: (p,) True = one person.
-        weights: (p,) > 0, say of each pair within its class; None = equal.
-        prior: share of same pairs at which errors are to be few, whatever it is in the data: where the log-odds are not quite
-            linear, a small share makes the fit good for strangers who look alike.
-        ridge: pull of the coefficients towards 0 in units of their own spread; keeps separable data finite.
-
-    Returns:
-        (m,) coefficients and the constant, as of an even prior. A member that would get a negative coefficient gets 0.
-
-    Raises:
-        ValueError: for other shapes, values that are not finite, pairs of one class only, or a prior outside 0 < prior < 1.
-    """
-    x, y = np.asarray(cosines, np.float64), np.asarray(same, np.bool_)
-    if x.ndim != 2 or y.shape != (len(x),) or not np.isfinite(x).all():
-        raise ValueError(f"fit: got cosines {x.shape} and {y.shape} truths, expected finite (p, m) and (p,)")
-    if y.all() or not y.any():
-        raise ValueError("fit: got pairs of one class only, expected same and different people")
-    if not 0 < prior < 1:
-        raise ValueError(f"fit: got prior {prior}, expected 0 < prior < 1")
-    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
-    w = np.where(y, prior * w / w[y].sum(), (1 - prior) * w / w[~y].sum()) / min(prior, 1 - prior)
-    centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-12
-    active = list(range(x.shape[1]))
-    while True:
-        beta = _newton((x[:, active] - centre[active]) / spread[active], y, w, ridge)
-        if (beta[1:] >= 0).all() or len(active) == 1:
-            break
-        active.pop(int(np.argmin(beta[1:])))
-    coefficients = np.zeros(x.shape[1])
-    coefficients[active] = np.maximum(beta[1:], 0) / spread[active]
-    return coefficients, float(beta[0] - coefficients @ centre - np.log(prior / (1 - prior)))
-
-
-def _newton(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], w: npt.NDArray[np.float64], ridge: float
-) -> npt.NDArray[np.float64]:
-    """Constant and coefficients of a weighted logistic regression with a small ridge; steps are halved until they help."""
-    design = np.hstack([np.ones((len(x), 1)), x])
-    penalty = np.diag([0.0, *[ridge] * x.shape[1]])
-    sign = np.where(y, 1.0, -1.0)
-
-    def loss(b: npt.NDArray[np.float64]) -> float:
-        return float(w @ np.logaddexp(0, -sign * (design @ b)) + b @ penalty @ b / 2)
-
-    beta = np.zeros(design.shape[1])
-    for _ in range(_NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(design @ beta, -_LOGIT_LIMIT, _LOGIT_LIMIT)))
-        gradient = design.T @ (w * (p - y)) + penalty @ beta
-        hessian = (design * (w * p * (1 - p))[:, None]).T @ design + penalty + _JITTER * np.eye(len(beta))
-        step, scale = np.linalg.solve(hessian, gradient), 1.0
-        while loss(beta - scale * step) > loss(beta) and scale > _MIN_STEP:
-            scale /= 2
-        beta = beta - scale * step
-        if np.abs(scale * step).max() < _CONVERGED:
-            break
-    return beta
-
-
-_NEWTON_STEPS, _LOGIT_LIMIT, _JITTER, _MIN_STEP, _CONVERGED = 100, 500.0, 1e-12, 1e-6, 1e-9
-"""Of `_newton`: it converges in about ten steps; the rest guards against overflow and endless loops on separable data."""
