@@ -205,7 +205,8 @@ class Descriptors:
     """One vector per face whose inner product with another says how alike the two are.
 
     Attributes:
-        vectors: (n, d) float32 rows of unit length; a row of zeros = no descriptor (its `failures` entry says why).
+        vectors: (n, d) float32 rows of unit length, shorter where a recogniser had no vector (do not scale them up); a row of zeros
+            = no descriptor (its `failures` entry says why).
         quality: (n,) float32, 0..1: how far the face can be trusted for identity; 0 where there is no descriptor.
         failures: for each face an empty text, or the short stable code of why it has no descriptor.
         notes: for each face codes of what a person should know (`review.REASONS`); empty = nothing.
