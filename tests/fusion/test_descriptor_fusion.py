@@ -88,7 +88,7 @@ def test_length_of_a_members_vectors_does_not_count(case, factor):
     """Seed bug B11: raw lengths of 24.71 and 1.00 gave one member 0.16 % of the say."""
     calibration, vectors, _ = case
     first = calibration.members[0].name
-    longer = vectors | {first: vectors[first] * factor}
+    longer = vectors | {first: unit_rows(vectors[first])[0] * factor}
     np.testing.assert_allclose(fuse_descriptors(longer, calibration), fuse_descriptors(vectors, calibration), atol=CLOSE)
 
 
