@@ -36,7 +36,7 @@ def draw(results: Mapping[str, Mapping[tuple[str, str], Sequence[Measured]]]) ->
             panel.barh([place + shift for place in places], values, height=BAR, color=colour, label=measure.replace("_f", " F"))
         panel.set(title=title, xlim=(60, 100), xlabel="%", yticks=range(len(methods)), yticklabels=methods)
         panel.grid(axis="x", alpha=0.3)
-    panels[0][0].legend(loc="lower left")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower left", ncols=2)  # beside the bars, not over them
     return _save(figure, "clustering.png")
 
 
