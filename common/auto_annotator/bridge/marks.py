@@ -4,7 +4,8 @@
 
 is the face with the geometry key `f0123456789abcdef` (`exchange.keys`), of which we last pushed the person `p0042` and a name whose
 SHA-256 begins with `5d41402a`, and whom a person has taken away from `p0007`. A value in CVAT that differs from what the mark says
-is a human decision. So decisions can be read from CVAT alone: shape ids change, local files get lost, the mark travels with the face.
+is a human decision. So decisions can be read from CVAT alone: shape ids change, local files get lost, the mark travels with the
+face.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[TextIO]:
     """
     with _part(path) as part:
         opener = _private if private else None
-        with open(part, "w", encoding="utf-8", newline="\n", opener=opener) as stream:  # noqa: PTH123 - Path.open has no opener
+        with open(part, "w", encoding="utf-8", newline="\n", opener=opener) as stream:
             yield stream
         part.replace(path)
 
