@@ -6,14 +6,14 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from auto_annotator.config import load_settings
-from auto_annotator.evaluation.detection import Truth
+from auto_annotator.evaluation.labels import LabelledPicture
+from auto_annotator.evaluation.readers import read_labelled
 from auto_annotator.imageio import read
 from auto_annotator.samples import sample_pictures
 from auto_annotator.session import usable_cores
@@ -22,26 +22,24 @@ from auto_annotator.types import Image
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 CACHE = REPOSITORY / ".cache" / "benchmarks"
+__all__ = [
+    "CACHE",
+    "DATA",
+    "LabelledPicture",
+    "NotAvailable",
+    "digest",
+    "landmarked",
+    "load",
+    "machine",
+    "need",
+    "samples",
+    "table",
+    "wider",
+]
 
 
 class NotAvailable(Exception):
     """A measurement needs something that is not here; it is printed as such, never as 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledPicture:
-    """A picture of `wider_val_subset`: where it is, what event it belongs to, and its faces."""
-
-    path: Path
-    event: str
-    boxes: np.ndarray
-    keep: dict[str, tuple[int, ...]]
-
-    def truth(self, level: str) -> Truth:
-        """The faces of a level (`easy`, `medium`, `hard`); all others neither count nor are errors."""
-        counts = np.zeros(len(self.boxes), bool)
-        counts[list(self.keep[level])] = True
-        return Truth(boxes=self.boxes, counts=counts)
 
 
 def need(folder: str) -> Path:
@@ -58,14 +56,7 @@ def need(folder: str) -> Path:
 
 def wider() -> list[LabelledPicture]:
     """The development half of the WIDER FACE validation subset."""
-    folder = need("wider_val_subset")
-    pictures = []
-    for row in json.loads((folder / "annotations.json").read_text()):
-        xywh = np.asarray(row["boxes_xywh"], np.float32).reshape(-1, 4)
-        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        keep = {level: tuple(rows) for level, rows in row["keep"].items()}
-        pictures.append(LabelledPicture(path=folder / "images" / row["file"], event=row["event"], boxes=boxes, keep=keep))
-    return pictures
+    return read_labelled(need("wider_val_subset"))
 
 
 def landmarked(folder: str, limit: int | None = None) -> tuple[list[Path], np.ndarray]:
