@@ -47,7 +47,8 @@ SCORE_SLACK = 1e-3
 """Rounding that a float16 model may add to a score of 0 or 1."""
 
 BAD_ROWS_ALLOWED = 0.1
-"""Share of degenerate rows (inverted, outside) that a low threshold may bring; above it the answer is garbage."""
+"""Share of the summed scores that degenerate rows (inverted, outside) may have; above it the answer is garbage. By score, because at
+low thresholds good networks predict many such rows, all of them faint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,8 @@ class Member:
                 continue
             windows = view_windows(width, height, view.tile, view.overlap)
             first = windows[0]
-            scale = view_scale((first[2] - first[0], first[3] - first[1]), view.size, view.max_enlarge, self.detector.fixed_size)
+            shown = (first[2] - first[0], first[3] - first[1])
+            scale = view_scale(shown, view.size, view.max_enlarge, self.detector.fixed_size, zoom=view.zoom)
             key = (view.tile is not None and len(windows) > 1, view.flip, round(scale, 4))
             if key not in seen:
                 seen.add(key)
@@ -188,7 +190,7 @@ def _sane(faces: Faces, canvas: Canvas) -> Faces:
         raise MemberError("scores outside 0..1")
     height, width = canvas.pixels.shape[:2]
     inside = area(np.asarray(clip_boxes(faces.boxes, width, height))) > 0
-    if len(faces) and (~inside).mean() > BAD_ROWS_ALLOWED:
+    if float(faces.scores[~inside].sum()) > BAD_ROWS_ALLOWED * float(faces.scores.sum()):
         raise MemberError(f"{int((~inside).sum())} of {len(faces)} boxes are inverted or outside the picture")
     shown = inside & (area(np.asarray(clip_boxes(faces.boxes, *canvas.content))) > 0)
     return faces.select(shown)

@@ -84,17 +84,20 @@ def view_windows(width: int, height: int, tile: int | None, overlap: float) -> l
     return [(0, 0, width, height)] if tile is None else tile_windows(width, height, tile, overlap)
 
 
-def view_scale(window: tuple[int, int], size: int | None, max_enlarge: float, fixed: tuple[int, int] | None) -> float:
+def view_scale(
+    window: tuple[int, int], size: int | None, max_enlarge: float, fixed: tuple[int, int] | None, *, zoom: float = 1.0
+) -> float:
     """Canvas pixels per picture pixel.
 
     Args:
         window: (width, height) of what the view shows, in picture pixels.
-        size: wanted length of the long side on the canvas; None = keep the picture's resolution (tiles).
+        size: wanted length of the long side on the canvas; None = `zoom` (tiles).
         max_enlarge: upper limit, so that a small crop is not blown up.
         fixed: (height, width) of the canvas of a model that takes only that.
+        zoom: canvas pixels per picture pixel of a tile.
     """
     width, height = window
-    scale = 1.0 if size is None else min(size / max(width, height), max_enlarge)
+    scale = zoom if size is None else min(size / max(width, height), max_enlarge)
     return scale if fixed is None else min(scale, fixed[1] / width, fixed[0] / height)
 
 

@@ -17,11 +17,12 @@ class Strict(BaseModel):
 class ViewConfig(Strict):
     """One way a member looks at the picture.
 
-    Either the whole picture resized so that its long side has `size` pixels, or tiles of `tile` picture pixels at scale 1.
+    Either the whole picture resized so that its long side has `size` pixels, or tiles of `tile` picture pixels enlarged `zoom` times.
     """
 
     size: int | None = Field(default=None, ge=32, le=8192)
     tile: int | None = Field(default=None, ge=64, le=8192)
+    zoom: float = Field(default=1.0, gt=0, le=8, description="canvas pixels per picture pixel of a tile")
     overlap: float = Field(default=0.2, ge=0, lt=0.9)
     flip: bool = False
     max_enlarge: float = Field(default=4.0, gt=0, description="a small picture is enlarged at most this many times")
@@ -40,14 +41,17 @@ class ViewConfig(Strict):
     def _one_kind(self) -> ViewConfig:
         if (self.size is None) == (self.tile is None):
             raise ValueError("a view has either `size` (whole picture) or `tile`")
+        if self.zoom != 1 and self.tile is None:
+            raise ValueError(f"zoom is {self.zoom:g}, but only tiles have a zoom; for the whole picture choose a larger `size`")
         if self.min_face > self.max_face:
             raise ValueError(f"min_face is {self.min_face:g} and max_face {self.max_face:g}: the view could see no face at all")
         return self
 
     @property
     def name(self) -> str:
-        """Short stable name within a member: `1280`, `1280-flip`, `tile960`."""
-        return (f"{self.size}" if self.size is not None else f"tile{self.tile}") + ("-flip" if self.flip else "")
+        """Short stable name within a member: `1280`, `1280-flip`, `tile960`, `tile320x2`."""
+        enlarged = "" if self.zoom == 1 else f"x{self.zoom:g}"
+        return (f"{self.size}" if self.size is not None else f"tile{self.tile}{enlarged}") + ("-flip" if self.flip else "")
 
 
 class PartConfig(Strict):
