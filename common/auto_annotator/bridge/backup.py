@@ -1,8 +1,8 @@
 """The backup of a push: what every face held before and holds after, so that the push can be taken back exactly.
 
-It is written before the first face is. An interrupted push leaves it unfinished; the next run of the same plan goes on with it. What
-a face held before comes from the plan (a face is written only while it holds just that), so it can never be a value that we pushed.
-It holds names that people typed: the file is readable by its owner only.
+It is written before the first face is. An interrupted push leaves it unfinished; the next run of the same plan goes on with it.
+What a face held before comes from the plan (a face is written only while it holds just that), so it can never be a value that we
+pushed. It holds names that people typed: the file is readable by its owner only.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ def read_backup(path: Path) -> Backup:
             faces=tuple(_face(row) for row in data["faces"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"backup {path}: damaged ({type(error).__name__}); take the annotations from CVAT's own backup") from error
+        raise ConfigError(
+            f"backup {path}: damaged ({type(error).__name__}); take the annotations from CVAT's own backup"
+        ) from error
 
 
 def _face(row: Mapping[str, Any]) -> BackedFace:

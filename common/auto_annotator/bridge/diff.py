@@ -56,7 +56,11 @@ def change_lines(changes: Sequence[Change]) -> list[str]:
     for change in changes:
         if change.kind in TELLING:
             people = ", ".join(shown(person) for person in change.others)
-            text = f"{people} merged into {shown(change.person)}" if change.kind == "merged" else f"{shown(change.person)} split: {people}"
+            text = (
+                f"{people} merged into {shown(change.person)}"
+                if change.kind == "merged"
+                else f"{shown(change.person)} split: {people}"
+            )
             lines.append(f"{text}{f' ({change.reason})' if change.reason else ''}")
     return lines
 

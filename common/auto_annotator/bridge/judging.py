@@ -71,7 +71,9 @@ class Judged:
     item: Item | None = None
 
 
-def judge(now: Mapping[str, Any], goals: Sequence[Goal], labels: Mapping[int, LabelInfo], hidden: Iterable[int] = ()) -> list[Judged]:
+def judge(
+    now: Mapping[str, Any], goals: Sequence[Goal], labels: Mapping[int, LabelInfo], hidden: Iterable[int] = ()
+) -> list[Judged]:
     """The state of every face of one job.
 
     Args:

@@ -60,8 +60,8 @@ def push(
     *,
     backup: Path | None = None,
     chunk: int = CHUNK,
-    begun: Callable[[Path], None] = lambda path: None,
-    progress: Callable[[int], None] = lambda faces: None,
+    begun: Callable[[Path], object] = lambda path: None,
+    progress: Callable[[int], object] = lambda faces: None,
 ) -> Outcome:
     """Write what the plan says.
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from auto_annotator.bridge.server import Server
 
 
-def undo(
-    server: Server, found: Survey, *, chunk: int = CHUNK, progress: Callable[[int], None] = lambda faces: None
-) -> Outcome:
+def undo(server: Server, found: Survey, *, chunk: int = CHUNK, progress: Callable[[int], object] = lambda faces: None) -> Outcome:
     """Restore what a push changed; may be repeated and interrupted at any time.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 200
 """Faces in one request: about a second of a real server's time, so that a proxy's time limit is far."""
 CHUNKS_PER_READ = 5
-"""After so many requests a job is read again: what people do in between is overwritten, so it must be short."""
+"""After so many requests a job is read again: an edit that a person saves between the read and the write is lost."""
 
 
 def writes_of(judged: Iterable[Judged], labels: Mapping[int, LabelInfo], *, chunk: int = CHUNK) -> list[Write]:
@@ -43,7 +43,7 @@ def settle(
     *,
     hidden: Iterable[int] = (),
     chunk: int = CHUNK,
-    progress: Callable[[int], None] = lambda left: None,
+    progress: Callable[[int], object] = lambda left: None,
 ) -> list[Judged]:
     """Write the faces of one job until the server holds what it should.
 
@@ -64,13 +64,19 @@ def settle(
         ServerError: if the server refuses, or does not get well again.
     """
     frames = frozenset(hidden)
+    size = chunk * CHUNKS_PER_READ
+    changed = [row for row, goal in enumerate(goals) if goal.changed]
+    now: dict[str, Any] | None = None
+    for start in range(0, len(changed), size):
+        batch = frozenset(changed[start : start + size])
 
-    def pending(now: dict[str, Any]) -> list[Write]:
-        judged = judge(now, goals, labels, frames)
-        progress(sum(one.state is State.TODO for one in judged))
-        return writes_of(judged, labels, chunk=chunk)[:CHUNKS_PER_READ]
+        def pending(now: dict[str, Any], batch: frozenset[int] = batch) -> list[Write]:
+            judged = judge(now, goals, labels, frames)
+            progress(sum(one.state is State.TODO for one in judged))
+            return writes_of([one for row, one in enumerate(judged) if row in batch], labels, chunk=chunk)
 
-    return judge(converge(server, job, pending), goals, labels, frames)
+        now = converge(server, job, pending)
+    return judge(now or {}, goals, labels, frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +98,7 @@ class Survey:
         return sum(one.state is state for one in self.judged)
 
 
-def survey(server: Server, goals: Iterable[Goal], *, progress: Callable[[int], None] = lambda faces: None) -> Survey:
+def survey(server: Server, goals: Iterable[Goal], *, progress: Callable[[int], object] = lambda faces: None) -> Survey:
     """Read every job with faces once; nothing is written.
 
     Args:
@@ -124,7 +130,7 @@ def _judge_job(server: Server, task: TaskInfo, job: int, goals: Sequence[Goal]) 
 
 
 def write_all(
-    server: Server, found: Survey, *, chunk: int = CHUNK, progress: Callable[[int], None] = lambda faces: None
+    server: Server, found: Survey, *, chunk: int = CHUNK, progress: Callable[[int], object] = lambda faces: None
 ) -> tuple[Judged, ...]:
     """Write every face that is to be written, job by job, and read all back.
 
@@ -160,7 +166,7 @@ def write_all(
 class _Told:
     """Turns how many faces are left into how many more are done; never backwards."""
 
-    def __init__(self, progress: Callable[[int], None], todo: int) -> None:
+    def __init__(self, progress: Callable[[int], object], todo: int) -> None:
         self._progress = progress
         self._left = todo
 

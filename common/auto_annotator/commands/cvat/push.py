@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ def look(server: Server, goals: Sequence[Goal]) -> Survey:
 
 
 @contextmanager
-def writing(verb: str, found: Survey, back: Any) -> Iterator[tqdm[Any]]:
+def writing(verb: str, found: Survey, back: Callable[[], str]) -> Iterator[tqdm[Any]]:
     """A bar for faces that are written; whatever ends it early says how far it came and what to do.
 
     Args:
