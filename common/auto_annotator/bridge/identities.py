@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,9 +17,9 @@ from auto_annotator.bridge.marks import parse_mark, token
 from auto_annotator.bridge.plan import Plan
 from auto_annotator.bridge.planning import DescribedLooks, Planner, Source
 from auto_annotator.bridge.state import Identities, completed, named
-from auto_annotator.clustering.identity import Assignment, assign_people
+from auto_annotator.clustering.identity import Assignment, Event, assign_people
 from auto_annotator.geometry import iou_matrix
-from auto_annotator.types import Clusters, Constraints
+from auto_annotator.types import Clusters, Constraints, Float32Array
 
 SAME_FACE_IOU = 0.6
 """Two boxes of one frame in two jobs that overlap (CVAT's task option *overlap size*) are one face from this IoU on."""
@@ -63,7 +63,10 @@ def identify(
         threshold=source.threshold,
         **options,
     )
-    assignment = _assign(faces, decisions, before, known, clusters, first)
+    confirmed = [known.inside(decision.person) for decision in decisions]
+    labels = with_parts(clusters.labels[first], before, confirmed, links.cannot)
+    assignment = _assign(faces, decisions, before, known, labels, clusters.confidence[first])
+    assignment = _retired_by_people(faces, decisions, assignment)
     after = replace(known, registry=assignment.registry)
     after = replace(after, faces=_faces_by_task(faces, assignment, known, decisions))
     return Planner(faces, decisions, looks, clusters, assignment, after).plan(source), after
@@ -118,13 +121,57 @@ def _same_face_in_two_jobs(faces: Sequence[PulledFace]) -> npt.NDArray[np.int64]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
+def with_parts(
+    labels: npt.NDArray[np.integer], before: Sequence[str], confirmed: Sequence[str], cannot: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Clusters of faces that we had given to somebody whom people confirmed elsewhere stay with that person.
+
+    A person may say that two groups of quite different faces are one: no vector shows it, so the clustering finds two clusters.
+
+    Args:
+        labels: (n,) of the clustering, -1 = nobody.
+        before: who each face was.
+        confirmed: who people said each face is, empty = nobody said.
+        cannot: (c, 2) faces that are two people.
+
+    Returns:
+        (n,) labels with such clusters joined to the person's.
+    """
+    joined = np.asarray(labels, np.int64).copy()
+    rows: dict[int, list[int]] = defaultdict(list)
+    told: dict[str, list[int]] = defaultdict(list)
+    for row, label in enumerate(joined.tolist()):
+        if confirmed[row]:
+            told[confirmed[row]].append(row)
+        if label >= 0:
+            rows[label].append(row)
+    home = {person: max((int(joined[r]) for r in those), default=-1) for person, those in told.items()}
+    enemies: dict[int, set[int]] = defaultdict(set)
+    for a, b in cannot.tolist():
+        enemies[a].add(b)
+        enemies[b].add(a)
+    for label in sorted(rows, key=lambda one: (-len(rows[one]), rows[one][0])):
+        members = rows[label]
+        person, count = Counter(before[r] for r in members).most_common(1)[0]
+        if person not in home or 2 * count <= len(members) or any(confirmed[r] for r in members):
+            continue
+        there = [*told[person], *(rows[home[person]] if home[person] >= 0 else [])]
+        if any(enemies[r] & set(there) for r in members if enemies[r]):
+            continue
+        if home[person] < 0:
+            home[person] = label
+            joined[told[person]] = label
+        joined[members] = home[person]
+    return joined
+
+
 def _assign(
     faces: Sequence[PulledFace],
     decisions: Sequence[Decision],
     before: Sequence[str],
     known: Identities,
-    clusters: Clusters,
-    first: npt.NDArray[np.intp],
+    labels: npt.NDArray[np.integer],
+    confidence: Float32Array,
 ) -> Assignment:
     """An id inside for every face."""
     keys = [f"{face.ref.task}/{face.ref.job}/{face.ref.key}" for face in faces]  # jobs that overlap hold a key twice
@@ -135,11 +182,24 @@ def _assign(
     return assign_people(
         registry,
         keys,
-        clusters.labels[first],
+        labels,
         confirmed={key: known.inside(d.person) for key, d in zip(keys, decisions, strict=True) if d.person},
         names={key: d.name for key, d in zip(keys, decisions, strict=True) if d.name},
-        confidence=clusters.confidence[first],
+        confidence=confidence,
     )
+
+
+def _retired_by_people(faces: Sequence[PulledFace], decisions: Sequence[Decision], assignment: Assignment) -> Assignment:
+    """With a note for each person all of whose faces people gave to others; said once."""
+    registry = assignment.registry
+    noted = {event.person for event in registry.events if event.kind == "retired"}
+    marks = [parse_mark(face.attributes.get("face_key", "")) for face in faces]
+    given_away = {mark.person for mark, decision in zip(marks, decisions, strict=True) if mark and decision.human}
+    gone = sorted((given_away & set(registry.people)) - set(assignment.people) - noted)
+    events = tuple(
+        Event(run=registry.run, kind="retired", person=person, reason="people gave all of the faces to others") for person in gone
+    )
+    return replace(assignment, events=(*assignment.events, *events), registry=replace(registry, events=(*registry.events, *events)))
 
 
 def _faces_by_task(
