@@ -52,4 +52,4 @@ def _login_failed(error: Exception, host: str) -> ServerError:
         return ServerError(f"{host} refused the login ({status}): check the user name and the password of --auth", status=status)
     if status in (404, 405) or (isinstance(error, (AssertionError, TypeError, ValueError)) and not isinstance(error, UnicodeError)):
         return web_page(host, "html", status or 200)
-    return broken_connection(error, host=host, what="login", write=False, known=False)
+    return broken_connection(error, host=host, what="login", known=False)

@@ -8,6 +8,16 @@ from auto_annotator.bridge.errors import ServerError, Unsure
 
 _LOG_IN_ANEW = "make a new token in CVAT (your profile, Security) and set CVAT_ACCESS_TOKEN, or give --auth USER"
 
+# Names of exceptions of urllib3, http.client and the system, as they stand in a chain of causes.
+_TLS = frozenset({"SSLError", "SSLCertVerificationError", "CertificateError"})
+_NO_HOST = frozenset({"NameResolutionError", "gaierror", "LocationParseError", "LocationValueError", "UnicodeError", "InvalidURL"})
+_NOBODY = frozenset({"NewConnectionError", "ConnectionRefusedError", "ConnectTimeoutError"})
+_SLOW = frozenset({"ReadTimeoutError", "TimeoutError"})
+_BROKEN = frozenset(
+    {"ProtocolError", "IncompleteRead", "RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "InvalidChunkLength",
+     "DecodeError", "MaxRetryError", "HTTPError", "OSError"}
+)  # fmt: skip
+
 
 def refused(host: str, what: str, status: int, *, html: bool = False) -> ServerError:
     """An answer that repeating does not change."""
@@ -52,39 +62,33 @@ def redirected(host: str, location: str, status: int) -> ServerError:
     return ServerError(f"{host} redirects to {address} ({status}): give that address as --server-host", status=status)
 
 
-def broken_connection(error: BaseException, *, host: str, what: str, write: bool, known: bool) -> ServerError:
+def broken_connection(error: BaseException, *, host: str, what: str, known: bool) -> ServerError:
     """What an exception of the HTTP library means.
 
     Args:
         error: the exception; its text is not used, it may hold an address with credentials.
         host: the server.
         what: what was asked for.
-        write: the request would have changed something.
         known: the server has answered before in this run, so that its address is right.
 
     Returns:
         `Unsure` where another try makes sense.
     """
     names = {type(cause).__name__ for cause in _causes(error)}
-    if names & {"SSLError", "SSLCertVerificationError", "CertificateError"} or _says_ssl(error):
-        return ServerError(
-            f"{host}: the TLS certificate or protocol was not accepted: check the address and the port (http or https), trust the "
-            "server's certificate authority (SSL_CERT_FILE), or use --insecure"
-        )
-    if (
-        names & {"NameResolutionError", "gaierror", "LocationParseError", "UnicodeError", "InvalidURL", "LocationValueError"}
-        and not known
-    ):
-        return ServerError(f"{host}: there is no host of that name: check --server-host")
-    if names & {"NewConnectionError", "ConnectionRefusedError"}:
+    kind = Unsure if known else ServerError
+    if names & _TLS or _says_ssl(error):
         text = (
-            f"{host}: nothing answers there (connection refused or no route): check --server-host, --server-port and that CVAT runs"
+            f"{host}: the TLS certificate or protocol was not accepted: check the address and the port (http or https), "
+            "trust the server's certificate authority (SSL_CERT_FILE), or use --insecure"
         )
-        return Unsure(text)
-    if names & {"ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"}:
+        return ServerError(text)
+    if names & _NO_HOST:
+        return kind(f"{host}: there is no host of that name: check --server-host and the network")
+    if names & _NOBODY:
+        return kind(f"{host}: nothing answers there (refused or no route): check --server-host, --server-port and that CVAT runs")
+    if names & _SLOW:
         return Unsure(f"{what}: {host} did not answer in time: try again later")
-    if names & {"ProtocolError", "IncompleteRead", "RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "MaxRetryError",
-                "HTTPError", "ConnectionError", "InvalidChunkLength", "DecodeError", "OSError"}:  # fmt: skip
+    if names & _BROKEN:
         return Unsure(f"{what}: the connection to {host} broke off: try again later")
     return ServerError(f"{what}: the request to {host} failed ({type(error).__name__})")
 

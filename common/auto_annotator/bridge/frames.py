@@ -71,5 +71,6 @@ def stream_bytes(
             del future
             waiting.extend((later, pool.submit(fetch, later)) for later in islice(numbers, 1))
             yield frame, result
+            del result  # or two pictures would be held while the next one is awaited
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

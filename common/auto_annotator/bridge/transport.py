@@ -51,9 +51,9 @@ class Transport:
         self._timeout = (CONNECT_SECONDS, seconds_of(TIMEOUT_SECONDS, READ_SECONDS))
         # cvat-sdk repeats some methods by itself and follows redirects, where a token would be dropped without a word. All of
         # that is decided here instead.
-        never = Retry(total=None, connect=0, read=0, redirect=0, status=0, other=0, raise_on_redirect=False)
-        never.respect_retry_after_header = False
-        self._api.configuration.retries = never
+        self._api.configuration.retries = Retry(
+            total=None, connect=0, read=0, redirect=0, status=0, other=0, raise_on_redirect=False, respect_retry_after_header=False
+        )
         self._api.rest_client = RESTClientObject(self._api.configuration)
 
     def read(
@@ -76,7 +76,7 @@ class Transport:
                 return self._once(endpoint, what, ids, query, None)
             except Unsure as error:
                 failures += 1
-                if failures >= self.backoff.attempts or not self._answered:
+                if failures >= self.backoff.attempts:
                     raise ServerError(str(error), status=error.status) from None
                 seconds = self.backoff.seconds(failures, error.retry_after)
                 logger.info("%s: try %d failed (%s), again in %.1f s", what, failures, error.status or "no answer", seconds)
@@ -154,7 +154,7 @@ class Transport:
             )
             data = response.data
         except Exception as error:
-            raise broken_connection(error, host=self.host, what=what, write=method != "GET", known=self._answered) from None
+            raise broken_connection(error, host=self.host, what=what, known=self._answered) from None
         return self._checked(what, response, data)
 
     def _checked(self, what: str, response: Any, data: bytes) -> Answer:
