@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,19 @@ def decide(attributes: Mapping[str, str]) -> Decision:
     mark = parse_mark(attributes.get("face_key", ""))
     person, name = attributes.get("person", "").strip(), attributes.get("name", "").strip()
     typed = name_is_human(mark, name)
-    names = {"name": name if typed else "", "name_is_human": typed, "pushed_name": "" if typed else name}
-    apart = mark.apart if mark else ()
+    said = Decision(
+        name=name if typed else "",
+        name_is_human=typed,
+        pushed_name="" if typed else name,
+        apart=mark.apart if mark else (),
+    )
     if not person_is_human(mark, person):
-        return Decision(machine=person, apart=apart, **names)
+        return replace(said, machine=person)
     if mark and mark.person:
-        apart = tuple(dict.fromkeys((*apart, mark.person)))
+        said = replace(said, apart=tuple(dict.fromkeys((*said.apart, mark.person))))
     if person.casefold() == NEVER:
-        return Decision(never=True, apart=apart, **names)
-    return Decision(person=person, apart=tuple(one for one in apart if one != token(person)), **names)
+        return replace(said, never=True)
+    return replace(said, person=person, apart=tuple(one for one in said.apart if one != token(person)))
 
 
 def mark_after(key: str, before: Mark | None, decision: Decision, person: str, name: str) -> Mark:

@@ -24,7 +24,7 @@ _ID = re.compile(r"p(\d{4,9})", re.ASCII)
 
 def _is_id(text: str) -> bool:
     match = _ID.fullmatch(text)
-    return bool(match) and int(match[1]) > 0 and person_id(int(match[1])) == text
+    return match is not None and int(match[1]) > 0 and person_id(int(match[1])) == text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,53 @@
+"""Five points of faces whose boxes are known, for example drawn by a person: the ensemble's landmark models alone."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+
+from auto_annotator.ensemble import Ensemble
+from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
+from auto_annotator.pipeline.detection import problem_of
+from auto_annotator.types import Faces, Float32Array, Image
+
+log = logging.getLogger(__name__)
+
+LOOKS = 2
+"""The models know upright faces only and turn the crop by the eye line; it is known from the second look on."""
+
+
+class FacePoints:
+    """Places points in given boxes.
+
+    Args:
+        ensemble: its refiners are used; without any, no points are found.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._refiners = ensemble.refiners
+
+    def __call__(self, image: Image, boxes: npt.ArrayLike) -> Float32Array:
+        """Find the points.
+
+        Args:
+            image: RGB (h, w, 3) uint8, upright.
+            boxes: (n, 4) x1 y1 x2 y2 in pixels.
+
+        Returns:
+            (n, 5, 2) float32 in pixels, NaN where no model could place them.
+        """
+        edges = np.asarray(boxes, np.float32).reshape(-1, 4)
+        points = np.full((len(edges), 5, 2), np.nan, np.float32)
+        for _ in range(LOOKS if self._refiners and len(edges) else 0):
+            faces = Faces(boxes=edges, scores=np.ones(len(edges), np.float32), landmarks=points)
+            opinions = LandmarkOpinions.none(len(edges))
+            for named in self._refiners:
+                try:
+                    opinions = opinions.with_opinion(named.refiner.refine(image, faces), named.config.landmark_weight)
+                except Exception as error:
+                    problem = problem_of(named.config.name, error)
+                    log.warning("refiner %s left out for this picture: %s (%s)", named.config.name, problem.reason, problem.detail)
+            points, _ = fuse_landmarks(opinions, edges)
+        return points
