@@ -46,6 +46,7 @@ class FunctionsHttp:
         self.url, self._auth = _address(url)
         self._backoff = backoff or backoff_of_environment()
         self._local = threading.local()
+        self._answered = False
 
     def functions(self) -> dict[str, str]:
         """State of every function that the address offers, by name.
@@ -100,6 +101,7 @@ class FunctionsHttp:
                     auth=self._auth,
                     allow_redirects=False,
                 )
+                self._answered = True
                 if answer.status_code not in BUSY:
                     return answer
                 text = f"{what}: {self.url} is busy ({answer.status_code}): try again later, or send fewer pictures at once"
@@ -110,6 +112,8 @@ class FunctionsHttp:
                 ) from None
             except requests.RequestException:  # its text may hold the address with a password
                 text = f"{what}: {self.url} does not answer: check --functions and that the functions run"
+                if not self._answered:  # an address that never answered is wrong more often than it is late
+                    raise ServerError(text) from None
             failures += 1
             if failures >= self._backoff.attempts:
                 raise ServerError(text)

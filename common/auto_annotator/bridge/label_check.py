@@ -15,7 +15,7 @@ PER_TRACK = "a track can then hold another value on every frame; `cvat` commands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Difference:
     """One difference between the server's labels and ours.
 
     Attributes:
@@ -39,24 +39,24 @@ def wanted_labels(name: str | None) -> tuple[Label, ...]:
     return (Label(id=face.id, name=name, type=face.type, color=face.color, attributes=face.attributes),)
 
 
-def check_labels(there: Sequence[LabelInfo], wanted: Sequence[Label] = LABELS) -> list[Finding]:
+def check_labels(there: Sequence[LabelInfo], wanted: Sequence[Label] = LABELS) -> list[Difference]:
     """Every difference, in the order of the schema; what is there beyond the schema does not matter."""
     return [finding for item in wanted for finding in _label(there, item)]
 
 
-def _label(there: Sequence[LabelInfo], wanted: Label) -> Iterator[Finding]:
+def _label(there: Sequence[LabelInfo], wanted: Label) -> Iterator[Difference]:
     found = next((item for item in there if item.name == wanted.name), None)
     if found is None:
-        yield Finding(kind="missing_label", label=wanted.name, text=f"label {wanted.name} ({wanted.type}) is not there")
+        yield Difference(kind="missing_label", label=wanted.name, text=f"label {wanted.name} ({wanted.type}) is not there")
         return
     if found.type != wanted.type and (found.type != "any" or wanted.type == "skeleton"):
         text = f"label {wanted.name}: got type {found.type}, expected {wanted.type}: rename that label in CVAT"
         if wanted.name == FACE:
             text += ", or name a rectangle label of yours with --label NAME"
-        yield Finding(kind="conflict", label=wanted.name, text=text)
+        yield Difference(kind="conflict", label=wanted.name, text=text)
         return
     if problem := _points_problem(found, wanted):
-        yield Finding(kind="conflict", label=wanted.name, text=problem)
+        yield Difference(kind="conflict", label=wanted.name, text=problem)
     for attribute in wanted.attributes:
         yield from _attribute(found.attribute(attribute.name), attribute, wanted.name)
 
@@ -71,20 +71,20 @@ def _points_problem(found: LabelInfo, wanted: Label) -> str | None:
     )
 
 
-def _attribute(found: AttributeInfo | None, wanted: Attribute, name: str) -> Iterator[Finding]:
+def _attribute(found: AttributeInfo | None, wanted: Attribute, name: str) -> Iterator[Difference]:
     where = f"label {name}, attribute {wanted.name}"
     if found is None:
         text = f"{where} ({wanted.input_type}) is not there: its values are dropped"
-        yield Finding(kind="missing_attribute", label=name, attribute=wanted.name, text=text)
+        yield Difference(kind="missing_attribute", label=name, attribute=wanted.name, text=text)
     elif found.input_type != wanted.input_type:
         text = f"{where}: got input type {found.input_type}, expected {wanted.input_type}, so its values are dropped or refused"
-        yield Finding(kind="conflict", label=name, attribute=wanted.name, text=f"{text}: rename that attribute in CVAT")
+        yield Difference(kind="conflict", label=name, attribute=wanted.name, text=f"{text}: rename that attribute in CVAT")
     elif wanted.input_type == "number" and found.values != wanted.values:
         got, expected = (", ".join(values) or "(none)" for values in (found.values, wanted.values))
         text = f"{where}: got the range {got} (minimum, maximum, step), expected {expected}, so its values are dropped"
         if not all(value.lstrip("-").isdigit() for value in found.values):
             text += " and CVAT's automatic annotation fails"
-        yield Finding(kind="conflict", label=name, attribute=wanted.name, text=f"{text}: rename that attribute in CVAT")
+        yield Difference(kind="conflict", label=name, attribute=wanted.name, text=f"{text}: rename that attribute in CVAT")
     elif found.mutable and not wanted.mutable:
         text = f"{where} may change from frame to frame (mutable), expected not to: {PER_TRACK}"
-        yield Finding(kind="mutable", label=name, attribute=wanted.name, text=text)
+        yield Difference(kind="mutable", label=name, attribute=wanted.name, text=text)
