@@ -31,7 +31,7 @@ def album():
 
 def people(album):
     found = defaultdict(set)
-    for number, face in album.faces.items():
+    for face in album.faces.values():
         found[face.attributes["person"]].add(face.who)
     return dict(found)
 

@@ -64,7 +64,8 @@ class ScoreModel:
 
     def link(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Probability of a link by cosine, 0..1."""
-        return np.asarray(1 / (1 + np.exp((self.threshold - scores) / self.width)), np.float32)
+        with np.errstate(over="ignore"):  # of recognisers that tell everybody apart: 1 / (1 + inf) is the 0 that is meant
+            return np.asarray(1 / (1 + np.exp((self.threshold - scores) / self.width)), np.float32)
 
     @property
     def floor(self) -> float:
