@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ def converge(
         server: where the job is.
         job: its number.
         pending: from the job's annotations to the requests that are still needed, in order; pure.
-        attempts: rounds in a row that may end without a single request known to be done.
+        attempts: rounds in a row that may end without progress.
         wait: seconds to wait after so many of them (from 1); None = the waiting times of the environment.
 
     Returns:
@@ -54,7 +55,7 @@ def converge(
             goes on from there.
     """
     backoff = backoff_of_environment()
-    failures = stubborn = 0
+    failures, stubborn, fewest = 0, 0, math.inf
     while True:
         now = server.annotations(job)
         writes = pending(now)
@@ -69,7 +70,8 @@ def converge(
                     "is somebody else writing to the job, or do its labels differ (auto-annotator cvat doctor)?"
                 )
             continue
-        failures = 0 if done else failures + 1
+        failures = 0 if done and len(writes) < fewest else failures + 1
+        fewest = min(fewest, len(writes))
         if failures >= attempts:
             raise ServerError(
                 f"job {job}: gave up after {failures} tries: {unsure}; start the command again to go on", status=unsure.status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -10,6 +11,8 @@ from auto_annotator.bridge.errors import ServerError, Unsure
 from auto_annotator.bridge.infos import AttributeInfo, JobInfo, LabelInfo, TaskInfo, is_annotation_job, job_info, label_info
 from auto_annotator.bridge.retry import Backoff
 from auto_annotator.bridge.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Action", "AttributeInfo", "JobInfo", "LabelInfo", "Server", "ServerError", "TaskInfo", "Unsure"]
 
@@ -69,7 +72,7 @@ class Server:
         """
         whole: dict[int, Json] = {number: self.raw_task(number) for number in dict.fromkeys(tasks)}
         for project in dict.fromkeys(projects):
-            whole |= {int(raw["id"]): raw for raw in self._tasks_of(project) if int(raw["id"]) not in whole}
+            whole = {int(raw["id"]): raw for raw in self._tasks_of(project)} | whole
         single: dict[int, list[JobInfo]] = {}
         for number in dict.fromkeys(jobs):
             job = self._annotation_job(number)
@@ -200,9 +203,12 @@ class Server:
     def _tasks_of(self, project: int) -> list[Json]:
         self.raw_project(project)  # a project that is not there has no tasks either, and that would say nothing
         rows = self._transport.read_list("tasks_api.list", query={"project_id": project}, what=f"tasks of project {project}")
-        if not rows:
-            raise ServerError(f"project {project} has no tasks yet: create one in CVAT first")
-        return rows
+        ready = [row for row in rows if _has_frames(row)]
+        if not ready:
+            raise ServerError(f"project {project} has no tasks with pictures yet: create one in CVAT first")
+        if len(ready) < len(rows):
+            logger.warning("project %d: %d tasks have no pictures yet and are left out", project, len(rows) - len(ready))
+        return ready
 
     def _annotation_job(self, number: int) -> JobInfo:
         raw = self.raw_job(number)
@@ -212,7 +218,7 @@ class Server:
 
     def _task(self, raw: Json, kept: Sequence[JobInfo] | None) -> TaskInfo:
         number = int(raw["id"])
-        if not raw.get("size") or raw.get("data", 0) is None:
+        if not _has_frames(raw):
             raise ServerError(f"task {number} has no pictures or video yet: upload data in CVAT first (or wait until it is done)")
         if raw.get("dimension") == "3d":
             raise ServerError(f"task {number}: got point clouds (3D), expected pictures or a video")
@@ -244,6 +250,11 @@ class Server:
         if not isinstance(value, dict):
             raise ServerError(f"{self.host} answers, but not as CVAT's API does: check --server-host and --server-port")
         return value
+
+
+def _has_frames(raw: Json) -> bool:
+    """Whether the server has made the frames of a task; while it uploads there is no data, or none of any size."""
+    return bool(raw.get("size")) and raw.get("data", 0) is not None
 
 
 def _one_of(project: int | None, task: int | None) -> tuple[str, int]:

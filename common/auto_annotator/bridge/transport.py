@@ -155,9 +155,9 @@ class Transport:
             data = response.data
         except Exception as error:
             raise broken_connection(error, host=self.host, what=what, known=self._answered) from None
-        return self._checked(what, response, data)
+        return self._checked(what, response, data, write=method != "GET")
 
-    def _checked(self, what: str, response: Any, data: bytes) -> Answer:
+    def _checked(self, what: str, response: Any, data: bytes, *, write: bool) -> Answer:
         status = int(response.status)
         kind = str(response.headers.get("Content-Type") or "")
         if status < 300:
@@ -165,7 +165,7 @@ class Transport:
             return Answer(status=status, data=data, content_type=kind)
         if status < 400:
             raise redirected(self.host, str(response.headers.get("Location") or ""), status)
-        if status in BUSY or (status >= 500 and response.method != "GET"):
+        if status in BUSY or (status >= 500 and write):
             raise Unsure(
                 f"{what}: {self.host} is busy or failing ({status}): try again later",
                 status=status,

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
 def _everything(args: argparse.Namespace) -> Iterator[Finding]:
     server = connect(args)
     yield from _versions(server)
+    task = server.tasks(tasks=[args.task])[0]
     try:
-        task = server.tasks(tasks=[args.task])[0]
         yield from _task(task)
         yield from _labels(server, task, args.label)
         yield from _largest_frame(server, task, settings_of(args).max_pixels)
