@@ -16,7 +16,7 @@ from auto_annotator.bridge.retry import Backoff, backoff_of_environment, parse_r
 from auto_annotator.bridge.server import Server
 from auto_annotator.errors import ConfigError
 
-QUICK = Backoff(base=0.0, attempts=4)
+QUICK = Backoff(base=0.0, attempts=7)
 
 
 def connected(fake):
