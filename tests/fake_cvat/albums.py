@@ -44,6 +44,11 @@ class Album:
         return who
 
     @property
+    def id(self) -> int:
+        """Id of the task."""
+        return self.task.id
+
+    @property
     def jobs(self) -> list[int]:
         """Ids of the jobs."""
         return [job.id for job in self.task.jobs]

@@ -80,9 +80,9 @@ class Job:
     state: str = "new"
     parent_job: int | None = None
     frames: tuple[int, ...] | None = None
-    tags: dict[int, JSON] = field(default_factory=dict)
-    shapes: dict[int, JSON] = field(default_factory=dict)
-    tracks: dict[int, JSON] = field(default_factory=dict)
+    tags: dict[int, JSON] = field(default_factory=dict, repr=False)
+    shapes: dict[int, JSON] = field(default_factory=dict, repr=False)
+    tracks: dict[int, JSON] = field(default_factory=dict, repr=False)
 
     def holds(self, frame: int) -> bool:
         """Whether that frame of the task belongs to this job."""
@@ -99,10 +99,10 @@ class Task:
 
     id: int
     name: str
-    frames: Frames
+    frames: Frames = field(repr=False)
     video: bool
     project: int | None
-    labels: dict[int, Label]
+    labels: dict[int, Label] = field(repr=False)
     jobs: list[Job]
     segment_size: int
     chunk_size: int = 36
