@@ -30,20 +30,32 @@ def draw_pictures(pictures: int, *, draws: int = DRAWS, seed: int = 0) -> npt.ND
 
 
 def average_precision_draws(matches: Matches, drawn: npt.NDArray[np.int32]) -> FloatColumn:
-    """(draws,) average precision of each draw; NaN where no face was drawn."""
+    """(draws,) average precision of each draw; NaN where no face was drawn.
+
+    Between two scores at which faces are found precision only falls, so boxes are counted up to those scores at once.
+    """
+    from scipy.sparse import coo_array
+
     ends = score_ends(matches.scores)
-    out = np.full(len(drawn), np.nan)
+    found_by = np.cumsum(matches.hits)[ends]
+    knots = ends[np.diff(found_by, prepend=0) > 0]
     faces = drawn @ matches.faces_in_picture
-    step = max(1, CELLS // max(1, len(matches.scores)))
+    out = np.where(faces > 0, 0.0, np.nan)
+    if not len(knots):
+        return out
+    kept = np.arange(knots[-1] + 1)
+    knot, shape = np.searchsorted(knots, kept), (len(knots), matches.pictures)
+    shown_at = coo_array((np.ones(len(kept)), (knot, matches.picture[kept])), shape=shape).tocsr()
+    found_at = coo_array((matches.hits[kept].astype(float), (knot, matches.picture[kept])), shape=shape).tocsr()
+    step = max(1, CELLS // len(knots))
     for first in range(0, len(drawn), step):
-        part = slice(first, first + step)
-        weight = drawn[part][:, matches.picture]
-        shown = np.cumsum(weight, axis=1)[:, ends]
-        found = np.cumsum(weight * matches.hits, axis=1)[:, ends]
-        precision = found / np.maximum(shown, 1)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        area = (np.diff(found, axis=1, prepend=0) * envelope).sum(axis=1)
-        out[part] = np.divide(area, faces[part], out=np.full(len(area), np.nan), where=faces[part] > 0)
+        weight = drawn[first : first + step].T.astype(float)
+        found = np.cumsum(found_at @ weight, axis=0)
+        precision = found / np.maximum(np.cumsum(shown_at @ weight, axis=0), 1)
+        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        area = (np.diff(found, axis=0, prepend=0) * envelope).sum(axis=0)
+        some = faces[first : first + step]
+        out[first : first + step] = np.divide(area, some, out=np.full(len(area), np.nan), where=some > 0)
     return out
 
 

@@ -58,6 +58,7 @@ class LabelledPicture:
         keep: level -> indexes of the faces that count in it. A level that is not there counts all faces.
         attributes: name -> (g,) int, see `ATTRIBUTES`.
         landmarks: (g, 5, 2) float32, NaN where not labelled; None = no points at all.
+        points_only: the set labels the points of one face per picture and knows nothing of other faces: boxes cannot be judged.
 
     Raises:
         ValueError: for columns of different lengths, or an index of a face that is not there.
@@ -69,6 +70,7 @@ class LabelledPicture:
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     attributes: Mapping[str, npt.NDArray[np.int_]] = field(default_factory=dict)
     landmarks: Float32Array | None = None
+    points_only: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.boxes)

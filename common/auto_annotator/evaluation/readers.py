@@ -77,6 +77,7 @@ def _json_picture(images: Path, row: Mapping[str, Any]) -> LabelledPicture:
         keep={level: tuple(rows) for level, rows in row.get("keep", {}).items()},
         attributes={name: np.asarray(values, np.int_) for name, values in row.get("attributes", {}).items()},
         landmarks=points,
+        points_only="boxes_xywh" not in row,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -86,10 +86,10 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
-        data = asdict(self)
+        data: dict[str, Any] = as_plain(self)
         for level, value in self.corrections.items():
-            data["corrections"][level]["per_100"] = value.per_100
-        return {key: _plain(value) for key, value in data.items()}
+            data["corrections"][level]["per_100"] = as_plain(value.per_100)
+        return data
 
 
 def summary(detections: Sequence[Faces], pictures: Sequence[LabelledPicture], threshold: float) -> Summary:
@@ -202,11 +202,14 @@ def _masks(pairs: Pairs, pictures: Sequence[LabelledPicture]) -> Iterator[tuple[
                 yield f"{attribute}: {word}", column == value, None
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as values that JSON knows; NaN and infinity become None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_plain({f.name: getattr(value, f.name) for f in fields(value)})
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): as_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [as_plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
