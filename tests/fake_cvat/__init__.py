@@ -9,8 +9,9 @@ In a test (everything below runs in the test's own process, the server in a thre
         album = server.album(people=5, frames=20, seed=3)                 # pictures of people, face boxes already in CVAT
         client = cvat_sdk.make_client(server.url, access_token=server.token)      # or credentials=server.login
         face = server.human.draw(task.jobs[0].id, frame=1, box=(10, 10, 50, 50), person="p0001")
-        server.human.set_attribute(face, "name", "Ada")                   # source "auto" becomes "semi-auto"
-        server.human.move(face, (12, 10, 52, 50)); server.human.delete(face); server.human.delete_frame(task.id, 3)
+        server.human.set_attribute(face, "name", "Ada")                   # the source stays as it was
+        server.human.move(face, (12, 10, 52, 50))                         # source "auto" becomes "semi-auto"
+        server.human.delete(face); server.human.delete_frame(task.id, 3)
         before = server.snapshot()                                        # deep copy, in a fixed order
         assert server.snapshot() == before and normalised(before, ids=False) == normalised(server.snapshot(), ids=False)
         server.fault("status", status=503, retry_after=0, method="PATCH", path="/annotations", count=2)

@@ -1,7 +1,8 @@
 """What a person does in CVAT's annotation page, saved at once; none of it is a request of the client under test.
 
-The page saves whole objects, and turns the source of what a person edits from "auto" into "semi-auto" and from "file" into
-"manual"; "manual" and "semi-auto" stay. With `ids_change_on_update` an edit gives a new id, which the methods return.
+The page saves whole objects. Read in the source of cvat-core: moving, turning or relabelling an object turns its source from
+"auto" into "semi-auto" and from "file" into "manual"; **typing an attribute leaves the source as it was**. With
+`ids_change_on_update` an edit gives a new id, which the methods return.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from fake_cvat import stored
 from fake_cvat.store import JSON, Job, Label, Store
 
 Box = Sequence[float]
-LANDMARKS = ((0.30, 0.40), (0.70, 0.40), (0.50, 0.60), (0.34, 0.80), (0.66, 0.80))
+EDITED = {"auto": "semi-auto", "semi-auto": "semi-auto", "consensus": "consensus"}
+"""Source of an object after a person changed it; "manual" for any other."""
 
 
 class Human:
@@ -79,7 +81,10 @@ class Human:
     # edits
 
     def set_attribute(self, number: int, name: str, value: str, *, kind: str = "shapes", frame: int | None = None) -> int:
-        """Types a value; `frame` names the keyframe for an attribute of a track that may change. Returns the id."""
+        """Types a value; `frame` names the keyframe for an attribute of a track that may change. Returns the id.
+
+        The source stays, "auto" too: that a person was here shows in the value alone.
+        """
 
         def edit(row: JSON, label: Label) -> None:
             spec = label.attribute(name).id
@@ -89,7 +94,7 @@ class Human:
             pairs = [v for v in target["attributes"] if v["spec_id"] != spec]
             target["attributes"] = [*pairs, {"spec_id": spec, "value": value}]
 
-        return self._edit(kind, number, edit)
+        return self._edit(kind, number, edit, touches_source=False)
 
     def move(self, number: int, box: Box, *, kind: str = "shapes", frame: int | None = None) -> int:
         """Drags a rectangle to a box; for a track that of the keyframe `frame`. Returns the id."""
@@ -157,13 +162,14 @@ class Human:
         saved = stored.write(self.store, self.store.job(job), "create", {kind: [row]})
         return int(saved[kind][0]["id"])
 
-    def _edit(self, kind: str, number: int, change: Any) -> int:
+    def _edit(self, kind: str, number: int, change: Any, *, touches_source: bool = True) -> int:
         with self.store.lock:
             job = self._job(kind, number)
             labels = self.store.every_label(self.store.tasks[job.task])
             row = stored.as_sent(job.table(kind)[number])
             change(row, labels[row["label_id"]])
-            row["source"] = {"auto": "semi-auto", "semi-auto": "semi-auto", "consensus": "consensus"}.get(row["source"], "manual")
+            if touches_source:
+                row["source"] = EDITED.get(row["source"], "manual")
             saved = stored.write(self.store, job, "update", {kind: [row]})
         return int(saved[kind][0]["id"])
 

@@ -14,6 +14,7 @@ Read in the source of CVAT's `LabelSerializer.update_label` and seen in its own 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from fake_cvat.store import JSON, Attribute, Label, Project, Refused, Store, Task
@@ -69,6 +70,18 @@ def update_labels(store: Store, owner: Project | Task, raw: list[JSON]) -> None:
     """The `labels` of a PATCH of a project or task."""
     if isinstance(owner, Task) and owner.project is not None:
         raise Refused(400, ["Cannot change labels in a task inside a project"])
+    saved = copy.deepcopy(owner.labels)
+    tables = [(job, job.tags.copy(), job.shapes.copy(), job.tracks.copy()) for job in store.jobs.values()]
+    try:
+        _update(store, owner, raw)
+    except Refused:
+        owner.labels = saved
+        for job, *kept in tables:
+            job.tags, job.shapes, job.tracks = kept
+        raise
+
+
+def _update(store: Store, owner: Project | Task, raw: list[JSON]) -> None:
     for item in raw:
         if item.get("id") is None:
             label = _new_label(store, item)

@@ -44,7 +44,7 @@ def listing(
     found = list(rows)
     for name, wanted in query.items():
         if name not in PLAIN:
-            found = [row for row in found if _text(value(row, name)) == wanted]
+            found = [row for row in found if _same(value(row, name), wanted)]
     if query.get("search"):
         found = [row for row in found if query["search"].lower() in str(row.get("name", "")).lower()]
     if query.get("filter"):
@@ -58,8 +58,10 @@ def listing(
     return _page(found, query, url)
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+def _same(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
+    return ("" if value is None else str(value)) == wanted
 
 
 def _page(rows: list[JSON], query: Mapping[str, str], url: str) -> JSON:
