@@ -11,7 +11,7 @@ class Scripted:
     """Answers in order of arrival; the last one stays. An answer is (status, headers, body), body as bytes, text or JSON."""
 
     def __init__(self, *answers):
-        self.answers, self.seen = list(answers), []
+        self.answers, self.seen, self.peers = list(answers), [], set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -22,6 +22,7 @@ class Scripted:
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.peers.add(self.client_address)
                 outer.seen.append((self.command, self.path, dict(self.headers), body))
                 status, headers, content = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
                 data = (
