@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect, tasks_in_scope
 from auto_annotator.commands.options import add_settings_options, fraction, settings_of
+from auto_annotator.commands.progress import progress_bar
 from auto_annotator.config import Settings
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import ConfigError
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from auto_annotator.bridge.vector_cache import VectorCache
 
 PLAN = Path("plan.json")
-INTERVAL = 0.5
-"""Seconds between two lines of progress at most."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -105,10 +102,11 @@ def pull(server: Server, tasks: Sequence[TaskInfo], label: str) -> list[PulledFa
     labels = {task.id: face_label(task, label) for task in tasks}
     jobs = [(task, job) for task in tasks for job in task.jobs]
     found: list[PulledFace] = []
-    with tqdm(jobs, unit="job", desc="pulling", disable=None, file=sys.stderr, leave=False, mininterval=INTERVAL) as bar:
-        for task, job in bar:
+    with progress_bar(len(jobs), "job", "pulling") as bar:
+        for task, job in jobs:
             found += pulled_faces(task, job, server.annotations(job.id), labels[task.id])
             bar.set_postfix(faces=len(found), refresh=False)
+            bar.update()
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from auto_annotator.commands.cvat.options import add_server_options, connect
+from auto_annotator.commands.progress import progress_bar
 from auto_annotator.errors import AutoAnnotatorError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def look(server: Server, goals: Sequence[Goal]) -> Survey:
     """Read the faces from CVAT with a bar on the terminal; nothing is written."""
     from auto_annotator.bridge.writing import survey
 
-    with tqdm(total=len(goals), unit="face", desc="looking", disable=None, file=sys.stderr, leave=False) as bar:
+    with progress_bar(len(goals), "face", "looking") as bar:
         return survey(server, goals, progress=bar.update)
 
 
@@ -100,7 +101,7 @@ def writing(verb: str, found: Survey, back: Callable[[], str]) -> Iterator[tqdm[
     from auto_annotator.bridge.judging import State
 
     total = found.count(State.TODO)
-    with tqdm(total=total, unit="face", desc=verb, disable=None, file=sys.stderr, leave=False) as bar:
+    with progress_bar(total, "face", verb) as bar:
         try:
             yield bar
         except (KeyboardInterrupt, AutoAnnotatorError) as error:

@@ -1,0 +1,49 @@
+"""Progress bars that move at least once a second, however long a single request takes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+TICK = 0.8
+"""Seconds between two refreshes: the clock of the bar shows that the command is alive."""
+
+
+@contextmanager
+def progress_bar(total: int | None, unit: str, what: str) -> Iterator[tqdm[Any]]:
+    """A bar on standard error; none where that is no terminal.
+
+    Args:
+        total: how many units there are, None = not known.
+        unit: of what is counted, singular.
+        what: what is being done.
+    """
+    # miniters=1: by itself tqdm learns to look at the clock only every so many updates, and then falls silent when work slows down
+    bar = tqdm(total=total, unit=unit, desc=what, disable=None, file=sys.stderr, leave=False, mininterval=0.2, miniters=1)
+    with bar, _ticking(bar):
+        yield bar
+
+
+@contextmanager
+def _ticking(bar: tqdm[Any]) -> Iterator[None]:
+    if bar.disable:
+        yield
+        return
+    over = threading.Event()
+
+    def tick() -> None:
+        while not over.wait(TICK):
+            bar.refresh()
+
+    thread = threading.Thread(target=tick, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
