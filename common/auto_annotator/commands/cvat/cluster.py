@@ -138,9 +138,7 @@ def describe(
     from auto_annotator.bridge.describing import describe_faces
 
     total = len({(face.ref.task, look.frame) for face in faces for look in face.looks})
-    with tqdm(
-        total=total, unit="frame", desc="describing", disable=None, file=sys.stderr, leave=False, mininterval=INTERVAL
-    ) as bar:
+    with progress_bar(total, "frame", "describing") as bar:
         done = Counter[str]()
 
         def report(frames: int, looks: int) -> None:
