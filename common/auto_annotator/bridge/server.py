@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
-from urllib.parse import urlencode
 
+from auto_annotator.bridge import links
 from auto_annotator.bridge.errors import ServerError, Unsure
 from auto_annotator.bridge.infos import AttributeInfo, JobInfo, LabelInfo, TaskInfo, is_annotation_job, job_info, label_info
 from auto_annotator.bridge.retry import Backoff
@@ -170,10 +170,7 @@ class Server:
 
     def job_url(self, task: int, job: int, *, frame: int | None = None, shape: int | None = None, kind: str = "shape") -> str:
         """Address of CVAT's job page, at a frame and at an object of it (`kind` is `shape`, `track` or `tag`)."""
-        query: Json = {} if frame is None else {"frame": frame}
-        if shape is not None:
-            query |= {"serverID": shape, "type": kind}
-        return f"{self.host}/tasks/{task}/jobs/{job}" + (f"?{urlencode(query)}" if query else "")
+        return links.job_url(self.host, task, job, frame=frame, shape=shape, kind=kind)
 
     def issues(self, job: int) -> list[Json]:
         """Issues of a job as the server sends them; `comments` of an issue is a summary, see `issue_comments`."""
