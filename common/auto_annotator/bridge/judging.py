@@ -64,10 +64,18 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A face on the server: its state, and the raw item if it is there."""
+    """A face on the server.
+
+    Attributes:
+        goal: what is known of it and wanted.
+        state: how it stands.
+        id: its id on the server now; the one it had if it is gone.
+        item: the raw item, None if it is gone or the item is no longer needed.
+    """
 
     goal: Goal
     state: State
+    id: int
     item: Item | None = None
 
 
@@ -87,7 +95,7 @@ def judge(
     """
     frames = frozenset(hidden)
     return [
-        Judged(goal=goal, state=_state(goal, item, labels, frames), item=item)
+        Judged(goal=goal, state=_state(goal, item, labels, frames), id=int(item["id"]) if item else goal.ref.id, item=item)
         for goal, item in zip(goals, locate(now, goals, labels), strict=True)
     ]
 
@@ -155,7 +163,7 @@ def _same_box(a: Box, b: Box) -> bool:
 def locate(now: Mapping[str, Any], goals: Sequence[Goal], labels: Mapping[int, LabelInfo]) -> list[Item | None]:
     """The raw item of each face: by its id, else, where the server has given new ids, by label, frame, box and mark.
 
-    Without its id a face is found only if its values are what we know of it; an item is never given to two faces.
+    An item is never given to two faces. One whose values are not what we know of the face is found too, and judged as edited.
     """
     items = {(kind, int(item["id"])): item for kind in ("shape", "track") for item in now.get(f"{kind}s") or ()}
     found = [items.pop((goal.ref.kind, goal.ref.id), None) for goal in goals]
@@ -208,4 +216,5 @@ _TESTS: tuple[Callable[[Goal, Mapping[str, str]], bool], ...] = (
     lambda goal, values: _holds(goal, values, goal.new),
     lambda goal, values: _holds(goal, values, goal.old),
     _has_mark_of,
+    lambda goal, values: True,  # somebody has edited it: it is found to be named, not to be written
 )

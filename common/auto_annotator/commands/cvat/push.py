@@ -127,8 +127,8 @@ def print_skipped(server: Server, judged: Sequence[Judged], limit: int | None) -
     lines = [f"left alone: {len(skipped)} faces"]
     for one in skipped[:limit]:
         ref = one.goal.ref
-        url = server.job_url(ref.task, ref.job, frame=ref.frame, shape=ref.id, kind=ref.kind)
-        lines.append(f"  {one.state}: {ref.kind} {ref.id}, frame {ref.frame}: {url}")
+        url = server.job_url(ref.task, ref.job, frame=ref.frame, shape=one.id, kind=ref.kind)
+        lines.append(f"  {one.state}: {ref.kind} {one.id}, frame {ref.frame}: {url}")
     if limit is not None and len(skipped) > limit:
         lines.append(f"  ... and {len(skipped) - limit} more (--all prints them)")
     print_lines(lines)
