@@ -94,8 +94,7 @@ def write_identities(path: Path, identities: Identities) -> None:
         "faces": {str(task): dict(keys) for task, keys in identities.faces.items()},
     }
     with replacing(path, private=True) as stream:
-        json.dump(content, stream, ensure_ascii=False, indent=1)
-        stream.write("\n")
+        stream.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def completed(identities: Identities, decisions: Sequence[Decision]) -> Identities:

@@ -96,6 +96,7 @@ class VectorCache:
             self._db = sqlite3.connect(path, timeout=30)
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("PRAGMA journal_mode = DELETE")
+            self._db.execute("PRAGMA synchronous = OFF")  # a killed process loses nothing; after a power cut the cache is made anew
             self._db.executescript(_SCHEMA)
             oldest = self.now - EXPIRY_DAYS * DAY
             with self._db:

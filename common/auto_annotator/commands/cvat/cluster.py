@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     identities = read_identities(state_path(args.output), server.host)
     faces = pull(server, tasks, args.label)
     with VectorCache(cache_path(server.host, scope_of(tasks))) as cache:
-        describer, clustering = workers(args, settings)
+        with progress_bar(None, "", "loading models"):
+            describer, clustering = workers(args, settings)
         looks = describe(server, tasks, faces, cache, describer, settings)
         source = Source(
             server=server.host,
@@ -72,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
             model_hash=describer.model_hash,
             threshold=describer.threshold if args.threshold is None else args.threshold,
         )
-        plan, identities = identify(faces, looks, identities, clustering, source, progress=True)
-        cache.give({face.ref.key: face.person for face in plan.faces})
-    write_plan(args.output, plan)
-    write_identities(state_path(args.output), identities)
+        with progress_bar(None, "", f"clustering {len(faces)} faces"):
+            plan, identities = identify(faces, looks, identities, clustering, source)
+            cache.give({face.ref.key: face.person for face in plan.faces})
+            write_plan(args.output, plan)
+            write_identities(state_path(args.output), identities)
     say(plan)
     if not args.project and (project := tasks[0].project) is not None:
         sys.stderr.write(f"note: ids hold for what is pulled together; `--project {project}` pulls all tasks of the project\n")
