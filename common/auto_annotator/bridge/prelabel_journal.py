@@ -1,8 +1,9 @@
 """The journal of pre-labelling a task: which frames an interrupted run has done, and what stood in them.
 
-From it a run knows which faces people deleted, and what they changed without CVAT saying so. One file per server and task in the user's cache folder, readable by its owner only: geometry keys, boxes and digests, no names and
-no pictures. JSON Lines of ASCII, the last line of a frame holds; half a line of a killed run is skipped. Without the file a run
-still works: it then starts anew, and may add faces again that people deleted.
+From it a run knows which faces people deleted, and what they changed without CVAT saying so. One file per server and task in the
+user's cache folder, readable by its owner only: geometry keys, boxes and digests, no names and no pictures. JSON Lines of ASCII,
+the last line of a frame holds; half a line of a killed run is skipped. Without the file a run still works: it then starts anew,
+and may add faces again that people deleted.
 """
 
 from __future__ import annotations
