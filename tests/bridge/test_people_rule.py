@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -343,5 +344,6 @@ class Histories(RuleBasedStateMachine):
         return bool(mark and mark.name and not self.album.faces[number].attributes["name"])
 
 
-Histories.TestCase.settings = settings(max_examples=200, stateful_step_count=14, deadline=None)
+HISTORIES = int(os.environ.get("AUTO_ANNOTATOR_HISTORIES", "30"))
+Histories.TestCase.settings = settings(max_examples=HISTORIES, stateful_step_count=12, deadline=None)
 TestHistories = Histories.TestCase

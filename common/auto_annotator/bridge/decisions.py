@@ -119,7 +119,7 @@ def links_of(decisions: Sequence[Decision], quality: npt.ArrayLike, same: Callab
     heads = [rows[0] for _, rows in sorted(told.items())]
     first, second = np.triu_indices(len(heads), 1)
     different = np.array(heads, np.int64)
-    cannot = [*zip(different[first].tolist(), different[second].tolist(), strict=True), *_apart(decisions, told, given)]
+    cannot = [*zip(different[first].tolist(), different[second].tolist(), strict=True), *_apart(decisions, told, given, same)]
     return Links(
         must=np.array(must, np.int64).reshape(-1, 2),
         cannot=np.array(cannot, np.int64).reshape(-1, 2),
@@ -142,16 +142,17 @@ def _by_person(
     return dict(told), best
 
 
-def _apart(decisions: Sequence[Decision], told: Mapping[str, list[int]], given: Mapping[str, list[int]]) -> list[tuple[int, int]]:
-    """Faces and those who speak for the people they are not."""
-    speakers: dict[str, list[int]] = defaultdict(list)
-    for person in {*told, *given}:
-        speakers[token(person)] = [*told.get(person, [])[:1], *given.get(person, [])]
+def _apart(
+    decisions: Sequence[Decision], told: Mapping[str, list[int]], given: Mapping[str, list[int]], same: Callable[[str], str]
+) -> list[tuple[int, int]]:
+    """Faces and those who speak for the people they are not; marks name people as CVAT shows them."""
+    shown = {token(value): same(value) for value in {decision.now for decision in decisions} - {""}}
+    speakers = {mark: [*told.get(person, [])[:1], *given.get(person, [])] for mark, person in shown.items()}
     return [
         (row, other)
         for row, decision in enumerate(decisions)
         if not decision.never
         for apart in decision.apart
-        for other in speakers[apart]
+        for other in speakers.get(apart, [])
         if other != row
     ]

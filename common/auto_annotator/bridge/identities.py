@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.bridge.decisions import Decision, Links, decide, links_of
-from auto_annotator.bridge.faces import PulledFace
+from auto_annotator.bridge.faces import IDENTITY, PulledFace
 from auto_annotator.bridge.marks import parse_mark, token
 from auto_annotator.bridge.plan import Plan
 from auto_annotator.bridge.planning import DescribedLooks, Planner, Source
@@ -64,12 +65,36 @@ def identify(
         **options,
     )
     confirmed = [known.inside(decision.person) for decision in decisions]
-    labels = with_parts(clusters.labels[first], before, confirmed, links.cannot)
+    if news(faces, [face.attributes for face in faces], looks, source) == identities.news:
+        labels = _previous(before, np.arange(len(faces)))  # nothing is new: a few faces on the edge of two people must not move
+    else:
+        labels = with_parts(clusters.labels[first], before, confirmed, links.cannot)
     assignment = _assign(faces, decisions, before, known, labels, clusters.confidence[first])
     assignment = _retired_by_people(faces, decisions, assignment)
     after = replace(known, registry=assignment.registry)
     after = replace(after, faces=_faces_by_task(faces, assignment, known, decisions))
-    return Planner(faces, decisions, looks, clusters, assignment, after).plan(source), after
+    plan = Planner(faces, decisions, looks, clusters, assignment, after).plan(source)
+    written = {face.ref.place: face.after for face in plan.faces}
+    return plan, replace(after, news=news(faces, [written[face.ref.place] for face in faces], looks, source))
+
+
+def news(faces: Sequence[PulledFace], attributes: Sequence[Mapping[str, str]], looks: DescribedLooks, source: Source) -> str:
+    """A digest of all that a run depends on; the same for a run that would find what the last push left, and nothing else.
+
+    Args:
+        faces: all faces, in any order.
+        attributes: of each face, as they are or as they will be after the push.
+        looks: their descriptors.
+        source: models and threshold.
+    """
+    bounds = np.append(looks.starts(len(faces)), len(looks.face))
+    parts = [f"{source.model_hash} {source.threshold}".encode()]
+    entries = []
+    for number, (face, values) in enumerate(zip(faces, attributes, strict=True)):
+        place = [face.ref.task, face.ref.job, face.ref.kind, face.ref.key, *(values.get(name, "") for name in IDENTITY)]
+        rows = slice(bounds[number], bounds[number + 1])
+        entries.append(repr(place).encode() + looks.vectors[rows].tobytes() + looks.quality[rows].tobytes())
+    return hashlib.sha256(b"\n".join([*parts, *sorted(entries)])).hexdigest()
 
 
 def _before(faces: Sequence[PulledFace], decisions: Sequence[Decision], known: Identities) -> list[str]:

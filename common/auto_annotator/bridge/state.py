@@ -36,12 +36,14 @@ class Identities:
         registry: everybody; `faces` is empty here, it is kept per task below.
         typed: text that people typed as `person` instead of an id -> the id that stands for it inside; CVAT keeps showing the text.
         faces: by task: face key -> id inside.
+        news: digest of what the next run finds if the plan is pushed and nothing else happens, see `identities.news`.
     """
 
     server: str
     registry: Registry = field(default_factory=Registry.empty)
     typed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     faces: Mapping[int, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    news: str = ""
 
     def inside(self, person: str) -> str:
         """The id inside of a value in CVAT; empty stays empty."""
@@ -80,7 +82,8 @@ def read_identities(path: Path, server: str) -> Identities:
         typed = {str(text): str(person) for text, person in data["typed"].items()}
     except (KeyError, AttributeError, ValueError) as error:
         raise ConfigError(f"{path}: damaged ({type(error).__name__}); remove it, ids are then read back from CVAT") from error
-    return Identities(server=server, registry=Registry.from_json(data["registry"]), typed=typed, faces=faces)
+    news = str(data.get("news", ""))
+    return Identities(server=server, registry=Registry.from_json(data["registry"]), typed=typed, faces=faces, news=news)
 
 
 def write_identities(path: Path, identities: Identities) -> None:
@@ -91,6 +94,7 @@ def write_identities(path: Path, identities: Identities) -> None:
         "server": identities.server,
         "registry": replace(identities.registry, faces=MappingProxyType({})).to_json(),
         "typed": dict(identities.typed),
+        "news": identities.news,
         "faces": {str(task): dict(keys) for task, keys in identities.faces.items()},
     }
     with replacing(path, private=True) as stream:
