@@ -13,6 +13,7 @@ from auto_annotator.bridge.decisions import Decision, mark_after
 from auto_annotator.bridge.faces import IDENTITY, PulledFace
 from auto_annotator.bridge.marks import parse_mark
 from auto_annotator.bridge.plan import Change, Pair, Plan, PlannedFace, PlannedPerson, Suggestion
+from auto_annotator.bridge.review_queue import detector_reasons
 from auto_annotator.bridge.state import Identities
 from auto_annotator.clustering.identity import Assignment
 from auto_annotator.cvat.shapes import percent
@@ -125,7 +126,7 @@ class Planner:
             reasons=self._reasons(rows, best),
             nearest=self.identities.outside(near),
             nearest_score=round(float(self.clusters.nearest_score[best]), 4) if near else 0.0,
-            detector_reasons=tuple(code for code in face.attributes.get("reasons", "").split(",") if code),
+            detector_reasons=detector_reasons(face.attributes),
             score=_whole(face.attributes.get("score", "")) if face.ref.kind == "shape" else -1,
         )
 
