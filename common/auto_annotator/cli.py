@@ -15,7 +15,20 @@ from auto_annotator.errors import AutoAnnotatorError
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every subcommand."""
-    from auto_annotator.commands import annotate, cluster, cvat, describe, detect, doctor, labels, models, people, serve, specs
+    from auto_annotator.commands import (
+        annotate,
+        cluster,
+        cvat,
+        describe,
+        detect,
+        doctor,
+        evaluate,
+        labels,
+        models,
+        people,
+        serve,
+        specs,
+    )
 
     parser = argparse.ArgumentParser(
         prog="auto-annotator", description="Pre-label people's faces for CVAT with an ensemble of networks."
@@ -23,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what the library does")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (annotate, people, detect, describe, cluster, cvat, models, labels, serve, doctor, specs):
+    for command in (annotate, people, detect, describe, cluster, cvat, evaluate, models, labels, serve, doctor, specs):
         command.add_parser(subparsers)
     return parser
 
