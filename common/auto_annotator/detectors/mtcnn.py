@@ -86,30 +86,33 @@ class CropNet(MtcnnNet):
         super().__init__(session, widths=(2, 4, 10) if points else (2, 4))
         self._size = size
 
-    def judge(self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array | None = None) -> Judgement:
+    def judge(
+        self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array | None = None, *, mirrored: bool = False
+    ) -> Judgement:
         """Look at square crops; what lies outside the picture is black.
 
         Args:
             pyramid: the picture.
             squares: (n, 4) x1 y1 x2 y2 of equal, positive sides, in picture pixels.
             angles: (n,) by how much each is turned about its middle, in radians from the x axis towards the y axis.
+            mirrored: show the network each crop with left and right swapped; its answer is about that picture.
         """
         angles = np.zeros(len(squares), np.float32) if angles is None else angles
         starts = range(0, max(1, len(squares)), BATCH)
-        parts = [self._judge(pyramid, squares[i : i + BATCH], angles[i : i + BATCH]) for i in starts]
+        parts = [self._judge(pyramid, squares[i : i + BATCH], angles[i : i + BATCH], mirrored) for i in starts]
         return Judgement(
             scores=np.concatenate([p.scores for p in parts]),
             offsets=np.concatenate([p.offsets for p in parts]),
             points=np.concatenate([p.points for p in parts]),
         )
 
-    def _judge(self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array) -> Judgement:
+    def _judge(self, pyramid: Pyramid, squares: Float32Array, angles: Float32Array, mirrored: bool) -> Judgement:
         n, points = len(squares), np.full((len(squares), 5, 2), np.nan, np.float32)
         if n == 0:  # not every runtime takes an empty batch
             return Judgement(scores=np.zeros(0, np.float32), offsets=np.zeros((0, 4), np.float32), points=points)
         crops = np.zeros((n, self._size, self._size, 3), np.uint8)
         for crop, (x1, y1, x2, y2), angle in zip(crops, squares.astype(np.float64), angles.tolist(), strict=True):
-            matrix = square_matrix(((x1 + x2) / 2, (y1 + y2) / 2), x2 - x1, self._size, angle=angle)
+            matrix = square_matrix(((x1 + x2) / 2, (y1 + y2) / 2), x2 - x1, self._size, angle=angle, mirrored=mirrored)
             pixels = pyramid.crop(matrix, self._size)
             if pixels is not None:
                 crop[:] = pixels

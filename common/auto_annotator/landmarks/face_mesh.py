@@ -66,26 +66,31 @@ def box_square(box: Float32Array, angle: float) -> Square:
     return Square(center=corners.mean(axis=0), side=side * BOX_MARGIN, angle=angle)
 
 
-def mesh_square(mesh: Points) -> Square:
-    """The square around a mesh of (n, 2) points, turned by the mesh's own eye line."""
+def mesh_square(mesh: Points, margin: float = MESH_MARGIN) -> Square:
+    """The square around a mesh of (n, 2) points, turned by the mesh's own eye line; its side is `margin` times the long side."""
     angle = angle_of(mesh[RIGHT_EYE[0]], mesh[LEFT_EYE[1]])
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # columns: along the eyes, down the face
     upright = mesh @ axes
     low, high = upright.min(axis=0), upright.max(axis=0)
-    return Square(center=axes @ ((low + high) / 2), side=float((high - low).max()) * MESH_MARGIN, angle=angle)
+    return Square(center=axes @ ((low + high) / 2), side=float((high - low).max()) * margin, angle=angle)
 
 
-class _CropModel:
+def usable_square(square: Square) -> bool:
+    """Whether a square is finite and long enough to cut a crop from."""
+    return bool(np.isfinite(square.center).all() and MIN_SIDE <= square.side < np.inf)
+
+
+class CropModel:
     """A LiteRT model that takes one RGB crop in 0..1 and returns flat vectors, told apart by their lengths."""
 
-    def __init__(self, session: Session, *, lengths: tuple[int, ...], name: str) -> None:
+    def __init__(self, session: Session, *, lengths: tuple[int, ...], name: str, beside: str = "iris") -> None:
         self._session = session
         self._size = session.inputs[0].shape[1] or 0
         found = {int(np.prod([d or 1 for d in info.shape])): i for i, info in enumerate(session.outputs)}
         if self._size < 1 or not set(lengths) <= set(found):
             raise WeightsError(
                 f"face_mesh: got an input {session.inputs[0].shape} and outputs of {sorted(found)} numbers, expected outputs of"
-                f" {lengths} numbers for the {name} model; give the weights in the order face mesh, iris"
+                f" {lengths} numbers for the {name} model; give the weights in the order face mesh, {beside}"
             )
         self._order = [found[length] for length in lengths]
 
@@ -94,7 +99,7 @@ class _CropModel:
 
         None where the square is degenerate or shows nothing of the picture.
         """
-        if not (np.isfinite(square.center).all() and MIN_SIDE <= square.side < np.inf):
+        if not usable_square(square):
             return None
         matrix = square_matrix(square.center, square.side, self._size, angle=square.angle, mirrored=mirrored)
         pixels = pyramid.crop(matrix, self._size, replicate=True)
@@ -104,6 +109,15 @@ class _CropModel:
         flat = [np.asarray(outputs[i], np.float64).reshape(-1) for i in self._order]
         back = inverse(matrix)
         return [np.asarray(transform_points(v.reshape(-1, 3)[:, :2], back), np.float64) if v.size % 3 == 0 else v for v in flat]
+
+    def mesh(self, pyramid: Pyramid, square: Square, *, min_presence: float, mirrored: bool = False) -> Points | None:
+        """(468, 2) vertices in picture pixels, None if a face mesh model gives the crop a lower probability of a face."""
+        outputs = self.run(pyramid, square, mirrored=mirrored)
+        if outputs is None:
+            return None
+        mesh, logit = outputs
+        present = 1 / (1 + np.exp(-logit[0])) >= min_presence and np.isfinite(mesh).all()
+        return mesh if present else None
 
 
 class FaceMesh:
@@ -130,8 +144,8 @@ class FaceMesh:
             raise ConfigError(f"face_mesh: got {len(context.weights)} weight files, expected two: face mesh, iris")
         self._mirrored = mirrored
         self._min_presence = min_presence
-        self._mesh_model = _CropModel(context.session(0), lengths=(MESH_LENGTH, 1), name="face mesh")
-        self._iris_model = _CropModel(context.session(1), lengths=(IRIS_LENGTH,), name="iris")
+        self._mesh_model = CropModel(context.session(0), lengths=(MESH_LENGTH, 1), name="face mesh")
+        self._iris_model = CropModel(context.session(1), lengths=(IRIS_LENGTH,), name="iris")
 
     def refine(self, image: Image, faces: Faces) -> Float32Array:
         """(n, 5, 2) float32 points; NaN for an empty box, one outside the picture, or one without a face for the mesh model."""
@@ -161,13 +175,7 @@ class FaceMesh:
         return np.stack([*eyes, *vertices[4:]])
 
     def _mesh(self, pyramid: Pyramid, square: Square, *, mirrored: bool = False) -> Points | None:
-        """(468, 2) vertices in picture pixels, None if the model sees no face."""
-        outputs = self._mesh_model.run(pyramid, square, mirrored=mirrored)
-        if outputs is None:
-            return None
-        mesh, logit = outputs
-        present = 1 / (1 + np.exp(-logit[0])) >= self._min_presence and np.isfinite(mesh).all()
-        return mesh if present else None
+        return self._mesh_model.mesh(pyramid, square, min_presence=self._min_presence, mirrored=mirrored)
 
     def _eye(self, pyramid: Pyramid, corners: Points, *, mirrored: bool = False) -> Points:
         """(2,) iris centre, or the middle of the (2, 2) corners where the eye is too narrow or not in the picture."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.converters import dlib_resnet
+from auto_annotator.converters import attention_mesh, dlib_resnet
 from auto_annotator.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ CONVERSIONS: Mapping[str, Callable[[Any], None]] = {
     "dynamic_batch": dynamic_batch,
     "dynamic_shape": dynamic_shape,
 }
-READERS: Mapping[str, Callable[[bytes], Any]] = {"dlib_resnet": dlib_resnet.read}
+READERS: Mapping[str, Callable[[bytes], Any]] = {"attention_mesh": attention_mesh.read, "dlib_resnet": dlib_resnet.read}
 """First steps that make the ONNX model out of a file of another format."""
 
 

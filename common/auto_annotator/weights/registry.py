@@ -86,7 +86,7 @@ class Weight(_Frozen):
     commercial: Literal["yes", "no", "unclear"]
     verified: bool = True
     note: str = ""
-    convert: tuple[Literal["dlib_resnet", "dequantise", "dynamic_batch", "dynamic_shape"], ...] = ()
+    convert: tuple[Literal["attention_mesh", "dlib_resnet", "dequantise", "dynamic_batch", "dynamic_shape"], ...] = ()
 
     @model_validator(mode="after")
     def _hash_or_unverified(self) -> Weight:
