@@ -192,9 +192,11 @@ class FaceDetection:
 
     def _finish(self, image: Image, run: _Run, faces: Faces, votes: Votes, opinions: LandmarkOpinions) -> Detection:
         height, width = image.shape[:2]
+        shown = faces
         for named in self.ensemble.refiners:
             start = time.perf_counter()
-            points = self._refine(image, run, named.config.name, named.refiner.refine, faces)
+            points = self._refine(image, run, named.config.name, named.refiner.refine, shown)
+            shown = better_known(shown, points)
             opinions = opinions.with_opinion(points, named.config.landmark_weight)
             run.timed(f"refiners/{named.config.name}", start)
         start = time.perf_counter()
@@ -271,6 +273,12 @@ def _beside_tiles(member: Member, plan: Plan, faces: Faces) -> tuple[Faces, Sour
     sure = min(max(source.min_side, plan.view.sure_face / plan.scale), source.max_side)
     heard = (box_sides(faces.boxes) >= sure) | (faces.scores >= CONFIRMS)
     return faces.select(heard), replace(source, min_side=sure)
+
+
+def better_known(faces: Faces, points: np.ndarray) -> Faces:
+    """The faces with (n, 5, 2) points of a refiner where it has some: they tell the next refiner how far a face is turned."""
+    known = np.isfinite(points).all(axis=(1, 2), keepdims=True)
+    return Faces(boxes=faces.boxes, scores=faces.scores, landmarks=np.where(known, points, faces.landmarks))
 
 
 def problem_of(member: str, error: Exception) -> Problem:
