@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auto_annotator.exchange.clusters_file import ClusteredFace, ClusteredPerson, ClusterFile
+from auto_annotator.reports.face_tiles import GroupView, PairView, PersonView, TileView
 from auto_annotator.reports.page_view import short_name
 from auto_annotator.review import REASONS
 
@@ -15,8 +16,6 @@ MAX_PEOPLE, MAX_LOOSE, MAX_SUGGESTIONS = 300, 240, 60
 """Rows of people, faces of each group at the end, and look-alike pairs: with all of them the page has about 20 MB."""
 MAX_THUMBNAILS = 3000
 """Faces in all rows together."""
-UNSURE_BELOW = 80
-"""Per cent of a row that are estimated to be one person."""
 FACES_PER_SIDE = 3
 """Faces of each of two people who may be one."""
 MAX_CONFLICTS = 50
@@ -36,78 +35,6 @@ FAILURES = {
     "missing_picture": "the picture is not where it was",
     "changed_picture": "the picture has changed since its faces were found",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileView:
-    """One face.
-
-    Attributes:
-        key: its face key.
-        url: thumbnail as a data URL, None if the picture is not there any more.
-        picture: short name of its picture.
-        look: a person should check it.
-        confirmed: a person has said who it is.
-        near: anchor and name of the next-best person, where that matters.
-        confidence, quality: as text, 0 to 1.
-        hover: all that is known.
-    """
-
-    key: str
-    url: str | None
-    picture: str
-    look: bool
-    confirmed: bool
-    near: tuple[str, str] | None
-    confidence: str
-    quality: str
-    hover: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonView:
-    """One person with the faces that are shown, those to check first; `target` = where links lead, empty if not on the page."""
-
-    anchor: str
-    target: str
-    id: str
-    name: str
-    faces: int
-    pictures: int
-    purity: int
-    look: int
-    tiles: tuple[TileView, ...]
-
-    @property
-    def left_out(self) -> int:
-        """Faces that are not shown."""
-        return self.faces - len(self.tiles)
-
-    @property
-    def unsure(self) -> bool:
-        """The estimate is low enough to look at the whole row."""
-        return self.purity < UNSURE_BELOW
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairView:
-    """Two people who may be one."""
-
-    first: PersonView
-    second: PersonView
-    score: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupView:
-    """Faces without a row of their own: a heading, what it means, how many there are, those that are shown."""
-
-    anchor: str
-    title: str
-    meaning: str
-    faces: int
-    tiles: tuple[TileView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
