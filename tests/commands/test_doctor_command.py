@@ -133,7 +133,7 @@ def test_a_member_that_cannot_look_at_a_plain_picture_is_a_problem(cli, ensemble
 
 @pytest.mark.weights
 def test_the_embedded_ensemble_says_its_members_device_and_licences(cli, pulled):
-    for name in ("yunet-2023mar", "centerface", "face-mesh", "iris", "mtcnn-onet"):
+    for name in ("yunet-2023mar", "centerface", "face-mesh", "face-mesh-attention", "mtcnn-onet"):
         folder = pulled(name).parent
     result = cli("doctor", "--models", folder, "--device", "cpu")
     found = report(result)
