@@ -201,3 +201,18 @@ def test_nothing_ever_comes_out_but_a_reply(body):
     reply = function()(body)
     json.dumps(dict(reply.fields), allow_nan=False)
     assert answered(reply) if reply.status == 200 else refused(reply)
+
+
+def test_points_are_looked_for_in_given_boxes_that_come_without():
+    asked = []
+
+    def points(image, boxes):
+        asked.append(boxes.tolist())
+        return np.full((len(boxes), 5, 2), 30.0, np.float32)
+
+    one = FaceDescriptor(detection=ColourDetector(), description=ColourDescription(), settings=Settings(), points=points)
+    known = [[30, 40], [45, 40], [40, 50], [35, 60], [45, 60]]
+    faces = [{"box": list(ANN)}, {"box": list(ANN), "landmarks": known}, {"box": [9000, 1, 9010, 9]}]
+    value = answered(one({"image": IMAGE, "faces": faces}))
+    assert asked == [[[float(v) for v in ANN]]], "a box outside the picture is not looked at"
+    assert value["faces"][0]["landmarks"] == [[30.0, 30.0]] * 5 and value["faces"][1]["landmarks"][0] == [30.0, 40.0]

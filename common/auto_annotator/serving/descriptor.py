@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from auto_annotator.imageio import decode_base64
 from auto_annotator.serving import values
 from auto_annotator.serving.replies import Answer, Reply, RequestError, handle_object
 from auto_annotator.serving.requests import Pipeline, parse_image, parse_threshold
-from auto_annotator.types import LANDMARK_NAMES, Descriptors, Faces, Image, Problem
+from auto_annotator.types import LANDMARK_NAMES, Descriptors, Faces, Float32Array, Image, Problem
 
 EXPECTED = "a JSON object with an `image` key (base64)"
 
@@ -64,11 +64,14 @@ class FaceDescriptor:
         detection: finds the faces of a request that names none.
         description: describes them.
         settings: `max_pixels` and `max_request_faces` are used here.
+        points: places the points of given faces that come without (an image and (n, 4) boxes in, (n, 5, 2) out); None = such faces
+            are aligned by their box.
     """
 
     detection: Pipeline
     description: Description
     settings: Settings
+    points: Callable[[Image, Float32Array], Float32Array] | None = None
 
     def __call__(self, body: object) -> Reply:
         """Answer one request; there is always a reply."""
@@ -83,6 +86,8 @@ class FaceDescriptor:
         if faces is None:
             detection = self.detection(image, threshold=threshold)
             faces, problems = detection.faces, detection.problems
+        elif self.points is not None:
+            faces = _with_points(image, faces, self.points)
         described, failures = describe(image, faces, self.description, self.settings.max_request_faces)
         value = {
             "model_set": self.description.model_set,
@@ -134,6 +139,15 @@ def parse_faces(value: object, most: int) -> Faces | None:
         if entry.get("landmarks") is not None:
             landmarks[row] = values.points(entry["landmarks"], f"faces[{row}].landmarks", len(LANDMARK_NAMES))
     return Faces.of(boxes, np.ones(len(value)), landmarks)
+
+
+def _with_points(image: Image, faces: Faces, points: Callable[[Image, Float32Array], Float32Array]) -> Faces:
+    rows = np.flatnonzero(~faces.has_landmarks & usable_boxes(faces.boxes, image.shape[1], image.shape[0]))
+    if not len(rows):
+        return faces
+    landmarks = faces.landmarks.copy()
+    landmarks[rows] = points(image, faces.boxes[rows])
+    return Faces(boxes=faces.boxes, scores=faces.scores, landmarks=landmarks)
 
 
 def describe(image: Image, faces: Faces, description: Description, most: int) -> tuple[Descriptors | None, list[str]]:

@@ -11,6 +11,7 @@ from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.pipeline import FaceClustering
 from auto_annotator.serving.cluster_requests import Method
 from auto_annotator.serving.clustering import Clustering, FaceClusters
+from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.serving.descriptor import FaceDescriptor
 from auto_annotator.serving.models import Models, Service
 from auto_annotator.serving.requests import handle_body
@@ -41,7 +42,12 @@ def load_face_descriptor(models: Models) -> Service:
     Raises:
         AutoAnnotatorError: if settings, weights or the device are wrong, or the ensemble has no descriptors.
     """
-    answer = FaceDescriptor(detection=models.detection, description=models.description, settings=models.settings)
+    answer = FaceDescriptor(
+        detection=models.detection,
+        description=models.description,
+        settings=models.settings,
+        points=FacePoints(models.detection.ensemble),
+    )
     return Service(answer=answer, facts=models.facts(described=True))
 
 
