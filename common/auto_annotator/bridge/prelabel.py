@@ -226,7 +226,7 @@ class _FrameDiff:
         if one.skeleton is None:
             if face.points is None:
                 return "", True
-            skeleton = new_skeleton(target, self._frame.number, face.points, group)
+            skeleton = new_skeleton(target, self._frame.number, face.points, group, face.score)
             change.create.shapes.append(skeleton)
         elif face.points is None:
             change.delete.shapes.append(one.skeleton)
@@ -250,7 +250,7 @@ class _FrameDiff:
             rectangle, points = new_rectangle(self._target, number, face, group), ""
             self._change.create.shapes.append(rectangle)
             if face.points is not None:
-                skeleton = new_skeleton(self._target, number, face.points, group)
+                skeleton = new_skeleton(self._target, number, face.points, group, face.score)
                 self._change.create.shapes.append(skeleton)
                 points = points_digest(skeleton)
             note = self._note(rectangle, points)

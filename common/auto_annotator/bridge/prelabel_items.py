@@ -96,9 +96,9 @@ def new_rectangle(target: Target, frame: int, shape: FaceShape, group: int) -> I
     return {**base, "points": list(shape.box), "attributes": attributes, "score": shape.score, "elements": []}
 
 
-def new_skeleton(target: Target, frame: int, points: Sequence[Point], group: int) -> Item:
+def new_skeleton(target: Target, frame: int, points: Sequence[Point], group: int, score: float) -> Item:
     """The five points of a face."""
-    base = _base("skeleton", target.landmarks, frame, group)
+    base = {**_base("skeleton", target.landmarks, frame, group), "score": score}
     return {**base, "elements": [_element(label, frame, point) for label, point in _labelled(target, points)]}
 
 

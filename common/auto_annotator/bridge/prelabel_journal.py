@@ -55,7 +55,8 @@ class Journal:
         self._lock: TextIO | None = None
         try:
             if not read_only:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                for folder in (path.parent.parent, path.parent):  # the mode is that of the last folder only
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._lock = _locked(path.with_suffix(".lock"))
             going_on = self._load(path, made_by) and not fresh
             if not going_on:
