@@ -9,9 +9,9 @@ import numpy as np
 
 from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.pipeline import FaceClustering
+from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.serving.cluster_requests import Method
 from auto_annotator.serving.clustering import Clustering, FaceClusters
-from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.serving.descriptor import FaceDescriptor
 from auto_annotator.serving.models import Models, Service
 from auto_annotator.serving.requests import handle_body
