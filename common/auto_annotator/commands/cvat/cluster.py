@@ -162,7 +162,7 @@ def say(plan: Plan) -> None:
     nobody = sum(not face.person for face in plan.faces)
     human = sum(face.human for face in plan.faces)
     lines = [
-        f"{len(plan.faces)} faces in {len(plan.tasks)} tasks: {several} people with several faces, {len(plan.people) - several}"
+        f"{len(plan.faces)} faces in {len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}: {several} people with several faces, {len(plan.people) - several}"
         f" seen once, {nobody} faces of nobody; {human} decided by people",
         f"{len(plan.changed)} faces to write, {len(plan.pairs)} pairs of people may be one, {len(plan.suggestions)} questions",
     ]
