@@ -113,7 +113,7 @@ class DescriptorConfig(PartConfig):
 class FusionConfig(Strict):
     """How boxes become one; the meaning of each field is that of `fusion.boxes.FusionSettings`."""
 
-    rule: Literal["nms", "soft_nms", "nmw", "wbf", "vote"] = "wbf"
+    rule: Literal["nms", "soft_nms", "nmw", "wbf", "vote", "stack"] = "wbf"
     iou: float = Field(default=0.5, gt=0, lt=1)
     min_votes: int = Field(default=1, ge=1)
 

@@ -3,6 +3,7 @@
 Rules (`FusionSettings.rule`):
 
 - `wbf`: weighted boxes fusion, Solovyev et al. 2021: a cluster's centre is the running mean of its boxes, weighted by score.
+- `stack`: the same clusters; edges weighted by measured spread, score by a fitted model (`fusion.faces`, `edges`, `stacking`).
 - `vote`: the same clusters; the score says how sure the members are that saw the face, and `min_votes` who counts (k of n).
 - `nmw`: non-maximum weighted, Zhou et al. 2017: boxes around the best one, weighted by score x IoU with it; its score stays.
 - `nms`: the best box stays, boxes that overlap it go; the baseline.
@@ -20,6 +21,7 @@ import numpy as np
 
 from auto_annotator.fusion.candidates import Float64Array, IntArray, pair_iou
 from auto_annotator.fusion.clusters import Rows, cluster_rows
+from auto_annotator.fusion.edges import EdgeHabit
 from auto_annotator.fusion.soft_nms import soft_nms
 from auto_annotator.types import Faces, Float32Array
 
@@ -36,6 +38,8 @@ class Source:
         weight: its say, > 0; only ratios matter.
         min_side, max_side: geometric mean sides of faces, in pixels of the picture, that it could have seen at all. Its silence
             about a face outside this range does not lower the face's score.
+        scale: canvas pixels per picture pixel: what the detector saw.
+        edges: how it places the edges of a box, for the rule `stack`; None = not measured.
 
     Raises:
         ValueError: for a weight that is not positive, a negative member, or an empty range of sides.
@@ -45,6 +49,8 @@ class Source:
     weight: float = 1.0
     min_side: float = 0.0
     max_side: float = math.inf
+    scale: float = 1.0
+    edges: EdgeHabit | None = None
 
     def __post_init__(self) -> None:
         if self.member < 0 or not (0 < self.weight < math.inf) or not self.min_side <= self.max_side:
@@ -69,7 +75,7 @@ class FusionSettings:
         ValueError: for a value outside its range.
     """
 
-    rule: Literal["nms", "soft_nms", "nmw", "wbf", "vote"] = "wbf"
+    rule: Literal["nms", "soft_nms", "nmw", "wbf", "vote", "stack"] = "wbf"
     iou: float = 0.5
     min_votes: int = 1
     one_per_source: bool = True
@@ -77,8 +83,8 @@ class FusionSettings:
     faded_below: float = 0.001
 
     def __post_init__(self) -> None:
-        if self.rule not in ("nms", "soft_nms", "nmw", "wbf", "vote"):
-            raise ValueError(f"rule: got {self.rule!r}, expected nms, soft_nms, nmw, wbf or vote")
+        if self.rule not in ("nms", "soft_nms", "nmw", "wbf", "vote", "stack"):
+            raise ValueError(f"rule: got {self.rule!r}, expected nms, soft_nms, nmw, wbf, vote or stack")
         if not 0 < self.iou < 1 or not self.sigma > 0 or self.min_votes < 1:
             raise ValueError(f"fusion: got {self}, expected 0 < iou < 1, sigma > 0 and min_votes >= 1")
 
@@ -206,7 +212,7 @@ class _Picture:
     def clustered(self) -> tuple[IntArray, Float64Array, Float64Array]:
         """As `soft_nms`, for the rules that cluster."""
         rule, rows = self.settings.rule, self.rows
-        moving = rule in ("wbf", "vote")
+        moving = rule in ("wbf", "vote", "stack")
         cluster = cluster_rows(rows, threshold=self.settings.iou, moving=moving, exclusive=self.settings.one_per_source)
         boxes = rows.boxes
         if rule != "nms":

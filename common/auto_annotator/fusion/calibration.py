@@ -1,4 +1,4 @@
-"""From raw scores to probabilities: monotone curves, and the fit of one."""
+"""From raw scores to probabilities: monotone curves, the say of the face's size, and the fit of both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from auto_annotator.fusion.logistic import fit_logistic, log_odds, sigmoid
+
 Float64Array = npt.NDArray[np.float64]
+
+TYPICAL_SIDE, OCTAVES = 24.0, (-2.0, 3.0)
+"""Sizes are octaves above or below this side in pixels, and no farther than this: beyond it there is too little to learn from."""
+
+
+def octaves(sides: npt.ArrayLike) -> Float64Array:
+    """Size of faces with that geometric mean side in pixels: 0 at `TYPICAL_SIDE`, 1 at twice of it, within `OCTAVES`."""
+    return np.clip(np.log2(np.maximum(np.asarray(sides, np.float64), 1.0) / TYPICAL_SIDE), *OCTAVES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,3 +97,53 @@ def _pools(x: Float64Array, y: Float64Array, w: Float64Array) -> list[tuple[floa
             pool = ((xa * wa + xb * wb) / total, total, (ya * wa + yb * wb) / total)
         pools.append(pool)
     return pools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SizedCurve:
+    """A calibration curve with the size of the face as second input.
+
+    log-odds = terms . (1, l, z, z^2, l z), with l the log-odds that the curve gives and z the size in octaves: a small face needs a
+    higher raw score than a large one.
+
+    Attributes:
+        curve: score -> probability, all sizes together.
+        terms: (5,) float64.
+
+    Raises:
+        ValueError: if the terms are not five finite numbers, or the result would fall with the score at some size.
+    """
+
+    curve: Curve
+    terms: Float64Array
+
+    def __post_init__(self) -> None:
+        terms = np.array(self.terms, np.float64)
+        if terms.shape != (5,) or not np.isfinite(terms).all():
+            raise ValueError(f"curve: got terms of shape {terms.shape}, expected five finite numbers")
+        if min(terms[1] + terms[4] * z for z in OCTAVES) < 0:
+            raise ValueError("curve: with these terms a higher score would mean less at some size")
+        terms.flags.writeable = False
+        object.__setattr__(self, "terms", terms)
+
+    def __call__(self, scores: npt.ArrayLike, sides: npt.ArrayLike) -> Float64Array:
+        """Calibrated scores (n,) of boxes whose geometric mean sides are `sides` pixels of what the member saw."""
+        return sigmoid(_size_inputs(self.curve, scores, sides) @ self.terms[1:] + self.terms[0])
+
+
+def fit_sized(curve: Curve, scores: npt.ArrayLike, hits: npt.ArrayLike, sides: npt.ArrayLike, *, ridge: float = 2.0) -> SizedCurve:
+    """Fit the say of the size on top of a curve.
+
+    Raises:
+        ValueError: see `fit_logistic`.
+    """
+    constant, terms = fit_logistic(_size_inputs(curve, scores, sides), hits, ridge=ridge)
+    lowest = max(abs(z) for z in OCTAVES)
+    terms[0] = max(terms[0], 0.0)
+    terms[3] = np.clip(terms[3], -terms[0] / lowest, terms[0] / lowest)  # never falls with the score at any size
+    return SizedCurve(curve=curve, terms=np.concatenate([[constant], terms]))
+
+
+def _size_inputs(curve: Curve, scores: npt.ArrayLike, sides: npt.ArrayLike) -> Float64Array:
+    odds, z = log_odds(curve(scores)), octaves(sides)
+    return np.stack([odds, z, z * z, odds * z], axis=-1)
