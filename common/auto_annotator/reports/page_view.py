@@ -149,11 +149,11 @@ class PictureView:
         return tuple(f for f in self.faces if not f.review)
 
 
-def short_name(name: str) -> str:
+def short_name(name: str, most: int = SHORT_NAME) -> str:
     """The name without the middle of a very long one; what cannot be printed, or would turn the rest around, is replaced."""
     name = _TURNING.sub("\ufffd", printable(name))
-    half = SHORT_NAME // 2 - 1
-    return name if len(name) <= SHORT_NAME else f"{name[:half]} … {name[-half:]}"
+    half = most // 2 - 1
+    return name if len(name) <= most else f"{name[:half]} … {name[-half:]}"
 
 
 def picture_view(
