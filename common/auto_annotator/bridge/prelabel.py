@@ -140,13 +140,17 @@ class _FrameDiff:
             return change
         boxes, pairs = self._known.boxes, self._pairs(finding.faces)
         by_box = {column: finding.faces[row] for row, column in pairs.items()}
+        matched = [(one, by_box[column]) for column, one in enumerate(boxes) if column in by_box]
         for column, one in enumerate(boxes):
             if column not in by_box:
                 self._unmatched(one)
+        for one, face in matched:
+            if face.points is None:  # its skeleton may go, so it comes before groups are given away
+                self._matched(one, face)
         self._groups = self._frame.groups_without(change.delete.shapes)
-        for column, one in enumerate(boxes):
-            if column in by_box:
-                self._matched(one, by_box[column])
+        for one, face in matched:
+            if face.points is not None:
+                self._matched(one, face)
         counts.theirs += sum(column >= len(boxes) for column in by_box)
         self._add([face for row, face in enumerate(finding.faces) if row not in pairs])
         change.note = FrameNote(faces=tuple(self._after), gone=tuple(self._known.gone))
