@@ -161,9 +161,10 @@ def say(plan: Plan) -> None:
     several = sum(person.faces > 1 for person in plan.people)
     nobody = sum(not face.person for face in plan.faces)
     human = sum(face.human for face in plan.faces)
+    where = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
     lines = [
-        f"{len(plan.faces)} faces in {len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}: {several} people with several faces, {len(plan.people) - several}"
-        f" seen once, {nobody} faces of nobody; {human} decided by people",
+        f"{len(plan.faces)} faces in {where}: {several} people with several faces, {len(plan.people) - several} seen once,"
+        f" {nobody} faces of nobody; {human} decided by people",
         f"{len(plan.changed)} faces to write, {len(plan.pairs)} pairs of people may be one, {len(plan.suggestions)} questions",
     ]
     kinds = Counter(change.kind for change in plan.changes)
