@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from auto_annotator.crops import inverse
 from auto_annotator.detectors.base import MemberContext
 from auto_annotator.errors import ConfigError, WeightsError
-from auto_annotator.geometry import transform_points
+from auto_annotator.geometry import FLIP_ORDER, transform_points
 from auto_annotator.landmarks.mtcnn_onet import OnetRefiner
 from auto_annotator.session import Runtime, TensorInfo
 from auto_annotator.types import Faces
@@ -37,7 +37,8 @@ class FakeOnet:
             matrix = read_transform(crop, WIDTH, HEIGHT)
             self.transforms.append(matrix)
             if abs(np.linalg.det(matrix[:, :2])) > 1e-6:
-                row[:] = (transform_points(TRUTH, inverse(matrix)) / 48).T.reshape(-1)
+                truth = TRUTH[FLIP_ORDER] if np.linalg.det(matrix[:, :2]) < 0 else TRUTH
+                row[:] = (transform_points(truth, inverse(matrix)) / 48).T.reshape(-1)
         scores = np.tile(np.float32([1 - self.score, self.score]), (len(crops), 1))
         return [points, scores, np.zeros((len(crops), 4), np.float32)]
 
@@ -50,6 +51,30 @@ def refiner(session, tmp_path, **options):
 def test_points_come_back_in_picture_pixels(tmp_path, box):
     """Square or not, inside or partly outside the picture."""
     points = refiner(FakeOnet(), tmp_path).refine(coordinate_picture(WIDTH, HEIGHT), Faces.of([box], [1]))
+    np.testing.assert_allclose(points[0], TRUTH, atol=1.5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_mirrored_crops_are_looked_at_too(tmp_path, turned):
+    session = FakeOnet()
+    first = np.full((1, 5, 2), np.nan, np.float32)
+    first[0, :2] = [[140, 90], [160, 110 if turned else 90]]
+    faces = Faces.of([[110, 70, 200, 160]], [1], first)
+    points = refiner(session, tmp_path, mirrored=True).refine(coordinate_picture(WIDTH, HEIGHT), faces)
+    np.testing.assert_allclose(points[0], TRUTH, atol=1.5)
+    assert [bool(np.linalg.det(m[:, :2]) < 0) for m in session.transforms] == [False, True]
+
+
+def test_a_mirrored_crop_without_a_face_has_no_say(tmp_path):
+    class Half(FakeOnet):
+        def run(self, feeds):
+            self.score = 0.1 if self.transforms else 0.9
+            points, scores, offsets = super().run(feeds)
+            return [points + 9 * (self.score < 0.5), scores, offsets]
+
+    points = refiner(Half(), tmp_path, mirrored=True).refine(
+        coordinate_picture(WIDTH, HEIGHT), Faces.of([[110, 60, 200, 170]], [1])
+    )
     np.testing.assert_allclose(points[0], TRUTH, atol=1.5)
 
 

@@ -193,6 +193,25 @@ def test_a_refiner_moves_the_points_and_not_the_boxes():
     assert ((shift > 0) & (shift < 2.01)).all()
 
 
+def test_a_refiner_sees_the_points_of_those_before_it():
+    image, seen = picture(640, 480, BOXES), []
+
+    def half(faces):
+        points = faces.landmarks + 4
+        points[:, 3:] = np.nan  # an opinion that is not complete is none on how far the face is turned
+        return points
+
+    def look(faces):
+        seen.append(faces.landmarks)
+        return faces.landmarks
+
+    pipeline({"a": SquareDetector()}, refiners={"r": Refiner(lambda f: f.landmarks + 2), "h": Refiner(half), "l": Refiner(look)})(
+        image
+    )
+    first = pipeline({"a": SquareDetector()})(image).faces.landmarks
+    assert seen[0] == pytest.approx(first + 2)
+
+
 def broken_refiner(faces):
     raise RuntimeError("secret")
 
