@@ -17,6 +17,8 @@ REASONS: dict[str, str] = {
     "low_score": "The ensemble is not sure that this is a face.",
     "few_votes": "Few members of the ensemble saw this face, or one of them did not answer for this picture.",
     "boxes_disagree": "The members place the edges of the box differently.",
+    "possible_duplicate": "The box lies in that of another face for the most part: both may mean the same face.",
+    "loose_box": "Faces like this one often have a box that does not fit well.",
     "landmarks_disagree": "The members place the landmarks differently.",
     "no_landmarks": "No member could place the landmarks.",
     "tiny": "The face is so small that details cannot be trusted.",
@@ -50,6 +52,9 @@ class ReviewSettings:
         edge_spread_above: largest standard deviation of an edge, as a share of the box side.
         landmark_spread_above: largest spread of a point, as a share of the box side.
         side_below: geometric mean side in pixels.
+        duplicate_above: share of the smaller box that lies in that of a better face, times the better one's score.
+        error_above: a box more likely wrong than this is flagged and no other, where that likelihood is known; what else speaks
+            against a box then only explains the flag. None = each limit flags by itself.
         landmarks_expected: False for an ensemble without landmark models: their absence is then no reason.
     """
 
@@ -58,11 +63,33 @@ class ReviewSettings:
     edge_spread_above: float = 0.08
     landmark_spread_above: float = 0.06
     side_below: float = 16.0
+    duplicate_above: float = 0.6
+    error_above: float | None = None
     landmarks_expected: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Doubts:
+    """What the fusion knows against n faces beyond their scores and votes.
+
+    Attributes:
+        wrong: (n,) probability that the box needs a correction (no face, or IoU below 0.7); None = no model of errors.
+        inside: (n,) how far the box lies in that of a better face, times the better one's score; None = not known.
+    """
+
+    wrong: npt.NDArray[np.floating] | None = None
+    inside: npt.NDArray[np.floating] | None = None
+
+
 def review_reasons(
-    faces: Faces, votes: Votes, *, width: int, height: int, settings: ReviewSettings, failed_members: bool
+    faces: Faces,
+    votes: Votes,
+    *,
+    width: int,
+    height: int,
+    settings: ReviewSettings,
+    failed_members: bool,
+    doubts: Doubts | None = None,
 ) -> tuple[tuple[str, ...], ...]:
     """Codes of `REASONS` for each face, in the order of `REASONS`; empty = no need to look.
 
@@ -73,27 +100,45 @@ def review_reasons(
         height: of the picture in pixels.
         settings: the limits.
         failed_members: a member did not answer for this picture, so every face of it lacks a vote.
+        doubts: what else speaks against the boxes, same rows.
 
     Raises:
         ValueError: if faces and votes have different numbers of rows.
     """
     if len(faces) != len(votes):
         raise ValueError(f"review: got {len(faces)} faces and votes for {len(votes)}")
+    doubts = doubts or Doubts()
+    side = box_sides(faces.boxes)
+    points_apart = np.maximum(settings.landmark_spread_above * side, POINT_PIXELS)[:, None]
+    flags = _box_flags(faces, votes, width, height, settings, doubts)
+    flags["few_votes"] |= failed_members
+    flags |= {
+        "landmarks_disagree": (votes.landmark_spread > points_apart).any(axis=1),
+        "no_landmarks": ~faces.has_landmarks & settings.landmarks_expected,
+    }
+    return tuple(tuple(code for code in REASONS if code in flags and flags[code][row]) for row in range(len(faces)))
+
+
+def _box_flags(
+    faces: Faces, votes: Votes, width: int, height: int, settings: ReviewSettings, doubts: Doubts
+) -> dict[str, npt.NDArray[np.bool_]]:
     side = box_sides(faces.boxes)
     x1, y1, x2, y2 = faces.boxes.T
     gap = np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2))
-    points_apart = np.maximum(settings.landmark_spread_above * side, POINT_PIXELS)[:, None]
     # A spread of NaN (fewer than two opinions) compares as False: what only one member saw is the matter of few_votes.
     flags = {
         "low_score": faces.scores < settings.score_below,
-        "few_votes": (votes.count < settings.votes_below * len(votes.members)) | failed_members,
+        "few_votes": votes.count < settings.votes_below * len(votes.members),
         "boxes_disagree": (votes.edge_spread > settings.edge_spread_above * side[:, None]).any(axis=1),
-        "landmarks_disagree": (votes.landmark_spread > points_apart).any(axis=1),
-        "no_landmarks": ~faces.has_landmarks & settings.landmarks_expected,
+        "possible_duplicate": np.zeros(len(faces), bool) if doubts.inside is None else doubts.inside > settings.duplicate_above,
         "tiny": side < settings.side_below,
         "at_border": gap <= np.maximum(BORDER_PIXELS, BORDER_SHARE * side),
     }
-    return tuple(tuple(code for code in flags if flags[code][row]) for row in range(len(faces)))
+    if doubts.wrong is None or settings.error_above is None:
+        return flags
+    likely = doubts.wrong > settings.error_above
+    explained = np.any(list(flags.values()), axis=0)
+    return {code: flag & likely for code, flag in flags.items()} | {"loose_box": likely & ~explained}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,8 @@ class Detection:
         faces: the fused faces, best score first.
         votes: who saw them, same rows.
         reasons: for each face the codes of why a person should look; empty = no need.
+        review_scores: (n,) float32, how likely the face needs a correction, 0..1: the order in which a person should look; None =
+            not known, as without a model of errors in the calibration.
         problems: members that did not answer for this picture.
         seconds: wall time in seconds by stage (`members/<name>`, `fuse`, ...).
     """
@@ -189,8 +191,11 @@ class Detection:
     reasons: tuple[tuple[str, ...], ...]
     problems: tuple[Problem, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    review_scores: Float32Array | None = None
 
     def __post_init__(self) -> None:
+        if self.review_scores is not None:
+            object.__setattr__(self, "review_scores", _column(self.review_scores, (len(self.faces),), "review_scores"))
         if not len(self.faces) == len(self.votes) == len(self.reasons):
             raise ValueError(f"rows differ: {len(self.faces)} faces, {len(self.votes)} votes, {len(self.reasons)} reasons")
 

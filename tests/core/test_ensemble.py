@@ -13,6 +13,7 @@ from auto_annotator.config import load_ensemble, load_settings
 from auto_annotator.ensemble import build_ensemble, require_licences
 from auto_annotator.errors import ConfigError, WeightsError
 from auto_annotator.pipeline import FaceDetection
+from auto_annotator.types import Faces
 
 
 class Contextual(SquareDetector):
@@ -131,15 +132,17 @@ def test_a_missing_calibration_file_is_named(tmp_path):
 
 def test_the_shipped_calibration_fits_the_shipped_ensemble():
     config = load_ensemble("embedded")
-    curves, final = load_calibration("embedded", config)
+    calibration = load_calibration("embedded", config)
     for member in config.members:
         for view in member.views:
-            assert (view.curve or view.name) in curves[member.name]
+            assert (view.curve or view.name) in calibration.views[member.name]
     scores = np.linspace(0, 1, 101)
-    for curve in [c for views in curves.values() for c in views.values()] + [final]:
-        values = curve(scores)
-        assert (np.diff(values) >= 0).all()
-        assert 0 <= values.min() <= values.max() <= 1
+    for side in (6, 24, 200):
+        faces = Faces.of(np.tile([[10, 10, 10 + side, 10 + side]], (101, 1)), scores)
+        for view in [c for views in calibration.views.values() for c in views.values()]:
+            values = view(faces, 1.0).scores
+            assert (np.diff(values) >= 0).all()
+            assert 0 <= values.min() <= values.max() <= 1
 
 
 def test_on_a_gpu_all_pictures_make_a_handful_of_shapes_and_the_same_faces(tmp_path):

@@ -17,7 +17,8 @@ class Strict(BaseModel):
 class ViewConfig(Strict):
     """One way a member looks at the picture.
 
-    Either the whole picture resized so that its long side has `size` pixels, or tiles of `tile` picture pixels enlarged `zoom` times.
+    Either the whole picture resized so that its long side has `size` pixels, or tiles of `tile` picture pixels, `zoom` times
+    as large.
     """
 
     size: int | None = Field(default=None, ge=32, le=8192)
@@ -126,6 +127,13 @@ class ReviewConfig(Strict):
     edge_spread_above: float = Field(default=0.08, gt=0, description="of the box side")
     landmark_spread_above: float = Field(default=0.06, gt=0, description="of the box side")
     side_below: float = Field(default=16.0, ge=0, description="pixels")
+    duplicate_above: float = Field(default=0.6, gt=0, description="share of the smaller box that lies in a better one")
+    error_above: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="if the calibration has a model of errors: flag only boxes more likely wrong",
+    )
 
 
 class IdentityReviewConfig(Strict):

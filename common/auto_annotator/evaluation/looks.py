@@ -109,7 +109,7 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
                 tiles=plan.tiles,
                 source=member.source(plan),
                 faces=faces,
-                calibrated=calibrated(member, plan, faces),
+                calibrated=member.calibrated(plan, faces, picture.width, picture.height),
                 seconds=float(columns["seconds"]),
             )
         )
@@ -122,12 +122,3 @@ def _run(member: Member, plan: Plan, image: Callable[[], Any]) -> dict[str, np.n
     faces = member.look(pixels, plan, max_faces=MOST_FACES)
     seconds = time.process_time() - start
     return {**{c: getattr(faces, c) for c in COLUMNS}, "seconds": np.array(seconds)}
-
-
-def calibrated(member: Member, plan: Plan, faces: Faces) -> Faces:
-    """The faces with the scores that the member's curve gives them; raw where it has none."""
-    curve = member.curves.get(plan.view.curve or plan.view.name)
-    if curve is None:
-        return faces
-    scores = np.clip(np.asarray(curve(faces.scores), np.float32), 0, 1)
-    return Faces(boxes=faces.boxes, scores=scores, landmarks=faces.landmarks)

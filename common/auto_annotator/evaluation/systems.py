@@ -39,6 +39,7 @@ TIMED = 10
 CODE = (
     "calibration.py",
     "ensemble.py",
+    "members.py",
     "views.py",
     "geometry.py",
     "review.py",

@@ -12,7 +12,7 @@ from auto_annotator.fusion.boxes import FusionSettings, Source, fuse_boxes
 from auto_annotator.fusion.candidates import Float64Array
 from auto_annotator.fusion.edges import PRIOR_SPREAD, fuse_edges
 from auto_annotator.fusion.landmarks import POINTS, LandmarkOpinions, fuse_landmarks
-from auto_annotator.fusion.stacking import FAINT, Evidence
+from auto_annotator.fusion.stacking import FAINT, Evidence, beside_better
 from auto_annotator.types import Faces, Float32Array, Votes
 
 
@@ -154,12 +154,15 @@ def _evidence(
     scores = opinion.by_source(len(sources))
     side = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1))[:, None]
     low, high = np.array([(s.min_side, s.max_side) for s in sources], np.float64).reshape(len(sources), 2).T
+    overlap, inside = beside_better(boxes, together.astype(np.float64))
     return Evidence(
         boxes=boxes,
         together=together.astype(np.float64),
         scores=scores,
         asked=((side >= low) & (side <= high)) | np.isfinite(scores),
         spread=spread,
+        overlap=overlap,
+        inside=inside,
         member=np.array([s.member for s in sources], np.intp),
         members=members,
     )

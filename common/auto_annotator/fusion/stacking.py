@@ -43,6 +43,7 @@ class Evidence:
         scores: (n, s) float64 calibrated score of each list, NaN = silent.
         asked: (n, s) bool, the list could have seen a face of that size, or has.
         spread: (n, 4) standard deviation of each edge in pixels; NaN with fewer than two boxes.
+        overlap, inside: (n,) how far better faces stand in its place, see `beside_better`.
         member: (s,) member of each list.
         members: names of the members; one without a list was left out for this picture.
     """
@@ -52,12 +53,14 @@ class Evidence:
     scores: Float64Array
     asked: npt.NDArray[np.bool_]
     spread: npt.NDArray[np.floating]
+    overlap: Float64Array
+    inside: Float64Array
     member: IntArray
     members: tuple[str, ...]
 
     def select(self, rows: IntArray) -> Evidence:
         """The rows that a list of indexes picks, in that order."""
-        columns = ("boxes", "together", "scores", "asked", "spread")
+        columns = ("boxes", "together", "scores", "asked", "spread", "overlap", "inside")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def inputs(self) -> dict[str, Float64Array]:
@@ -75,8 +78,7 @@ class Evidence:
         out["agreement"] = -np.minimum(loose, LARGEST_SPREAD)
         z = octaves(side)
         out["size"], out["size2"] = z, z * z
-        overlap, inside = beside_better(self.boxes, self.together)
-        out["overlap"], out["inside"] = overlap, inside
+        out["overlap"], out["inside"] = self.overlap, self.inside
         return out
 
     def _by_member(self, odds: Float64Array) -> dict[str, Float64Array]:

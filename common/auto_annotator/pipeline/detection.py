@@ -15,10 +15,10 @@ from auto_annotator.config import Settings
 from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
 from auto_annotator.errors import AutoAnnotatorError, DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings, Source
-from auto_annotator.fusion.faces import fuse_faces
-from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
+from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
+from auto_annotator.fusion.landmarks import fuse_landmarks
 from auto_annotator.geometry import box_sides
-from auto_annotator.review import ReviewSettings, review_reasons
+from auto_annotator.review import Doubts, ReviewSettings, review_reasons
 from auto_annotator.types import Detection, Faces, Image, Problem, Votes
 
 log = logging.getLogger(__name__)
@@ -124,11 +124,10 @@ class FaceDetection:
         if all(run.broken(name) for name in self.members):
             raise MemberError("no member answered: " + "; ".join(f"{p.member}: {p.reason}" for p in run.problems.values()))
         start = time.perf_counter()
-        faces, votes, opinions = self._fuse(run)
-        rows = np.flatnonzero(faces.scores >= limit)
-        faces, votes, opinions = faces.select(rows), votes.select(rows), opinions.select(rows)
+        fused = self._fuse(run)
+        fused = fused.select(np.flatnonzero(fused.faces.scores >= limit))
         run.timed("fuse", start)
-        return self._finish(image, run, faces, votes, opinions)
+        return self._finish(image, run, fused)
 
     def _look(self, image: Image, run: _Run) -> None:
         """All views of all members: first views first, so that every member has had its say when time runs out."""
@@ -180,18 +179,16 @@ class FaceDetection:
         run.pace[member.name] = max(run.pace.get(member.name, 0.0), spent / max(plan.megapixels, 1e-6))
         return faces
 
-    def _fuse(self, run: _Run) -> tuple[Faces, Votes, LandmarkOpinions]:
+    def _fuse(self, run: _Run) -> FusedFaces:
         config = self.ensemble.config.fusion
         settings = FusionSettings(rule=config.rule, iou=config.iou, min_votes=config.min_votes)
         weights = [self.ensemble.members[s.member].config.landmark_weight for s in run.sources]
-        faces, votes, opinions = fuse_faces(run.lists, run.sources, self.members, settings, weights)
-        if self.ensemble.final_curve is not None:
-            scores = np.asarray(self.ensemble.final_curve(faces.scores), np.float32)
-            faces = Faces(boxes=faces.boxes, scores=scores, landmarks=faces.landmarks)
-        return faces, votes, opinions
+        score = self.ensemble.calibration.final_scores
+        return fuse_evidence(run.lists, run.sources, self.members, settings, weights, score)
 
-    def _finish(self, image: Image, run: _Run, faces: Faces, votes: Votes, opinions: LandmarkOpinions) -> Detection:
+    def _finish(self, image: Image, run: _Run, fused: FusedFaces) -> Detection:
         height, width = image.shape[:2]
+        faces, votes, opinions = fused.faces, fused.votes, fused.opinions
         shown = faces
         for named in self.ensemble.refiners:
             start = time.perf_counter()
@@ -207,7 +204,8 @@ class FaceDetection:
         failed = any(run.broken(name) for name in self.members)
         pointed = bool(self.ensemble.refiners) or any(m.detector.capabilities.landmarks for m in self.ensemble.members)
         settings = ReviewSettings(**self.ensemble.config.review.model_dump(), landmarks_expected=pointed)
-        reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed)
+        doubts = Doubts(wrong=self.ensemble.calibration.wrong(fused.evidence), inside=fused.evidence.inside)
+        reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed, doubts=doubts)
         run.timed("fuse", start)
         return Detection(
             width=width,
@@ -215,6 +213,7 @@ class FaceDetection:
             faces=faces,
             votes=votes,
             reasons=reasons,
+            review_scores=None if doubts.wrong is None else np.asarray(doubts.wrong, np.float32),
             problems=tuple(run.problems.values()),
             seconds=run.seconds,
         )
