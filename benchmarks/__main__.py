@@ -12,6 +12,8 @@ NAMES = (
     "speed",
     "memory",
     "accuracy",
+    "systems",
+    "mosaics",
     "landmarks",
     "verification",
     "clustering",

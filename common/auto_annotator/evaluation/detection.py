@@ -16,6 +16,8 @@ from auto_annotator.evaluation.labels import BoolArray, Truth
 from auto_annotator.geometry import iou_matrix
 from auto_annotator.types import Faces, Float32Array
 
+OFFICIAL_STEPS = 1000
+
 FloatColumn = npt.NDArray[np.float64]
 IntColumn = npt.NDArray[np.intp]
 
@@ -29,6 +31,7 @@ __all__ = [
     "corrections",
     "corrections_per_100",
     "match",
+    "official_average_precision",
     "pair",
     "precision_recall",
     "recall_at_false_boxes",
@@ -207,6 +210,30 @@ def average_precision(matches: Matches) -> float:
     if matches.faces == 0:
         return float("nan")
     precision, recall, _ = precision_recall(matches)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+
+
+def official_average_precision(pairs: Pairs, counts: BoolArray) -> float:
+    """AP as WIDER FACE's own script works it out, for comparison with published figures; NaN if no face counts.
+
+    Its curve has `OFFICIAL_STEPS` points at even steps of the score, stretched to 0..1 over the set. Pair with `pixel=1`.
+
+    Args:
+        pairs: detections and the faces they mean.
+        counts: (g,) bool, faces that count.
+    """
+    matches = pairs.matches(counts)
+    if matches.faces == 0:
+        return float("nan")
+    if not len(matches.scores):
+        return 0.0
+    low, high = pairs.scores.min(), pairs.scores.max()
+    scores = (matches.scores - low) / max(high - low, np.finfo(np.float64).tiny)
+    steps = 1 - np.arange(1, OFFICIAL_STEPS + 1) / OFFICIAL_STEPS
+    shown = np.searchsorted(-scores, -steps, side="right")
+    found = np.concatenate([[0], np.cumsum(matches.hits)])[shown]
+    precision, recall = found / np.maximum(shown, 1), found / matches.faces
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 

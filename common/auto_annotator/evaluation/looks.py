@@ -100,7 +100,7 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
     image = partial(load, picture, settings.max_pixels)
     out = []
     for plan in member.plans(picture.width, picture.height):
-        columns = cache.get(f"look {key} {plan.view.name} {plan} {picture.digest}", partial(_run, raw, plan, image))
+        columns = cache.get(f"look {key} {plan.windows} {plan.scale} {plan.view.flip} {picture.digest}", partial(_run, raw, plan, image))
         faces = Faces(**{c: columns[c] for c in COLUMNS})
         out.append(
             Look(

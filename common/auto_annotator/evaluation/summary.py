@@ -18,6 +18,7 @@ from auto_annotator.evaluation.detection import (
     average_precision,
     calibration_error,
     corrections,
+    official_average_precision,
     pair,
     recall_at_false_boxes,
 )
@@ -60,6 +61,7 @@ class Summary:
         threshold: score from which boxes are shown.
         faces, ap, ap_tight, ap_range, recall_at_one: by level; AP at IoU 0.5, at 0.7, mean of 0.5 to 0.95; recall at one false
             box per picture.
+        ap_official: by level, AP as the script of WIDER FACE works it out; published figures are such.
         corrections: by level, at the threshold.
         zero_touch: by level, share of the pictures that need no correction.
         ece: D-ECE over the hard list, scores from 0.1 up.
@@ -74,6 +76,7 @@ class Summary:
     ap_tight: Mapping[str, float]
     ap_range: Mapping[str, float]
     recall_at_one: Mapping[str, float]
+    ap_official: Mapping[str, float]
     corrections: Mapping[str, Corrections]
     zero_touch: Mapping[str, float]
     ece: float
@@ -105,6 +108,7 @@ def summary(detections: Sequence[Faces], pictures: Sequence[LabelledPicture], th
     """
     pairs = pair(detections, [p.boxes for p in pictures])
     errors = detection_errors(detections, pictures, pairs)
+    official = pair(detections, [p.boxes for p in pictures], pixel=1.0)
     counts = {level: all_counts(pictures, level) for level in LEVELS}
     by_level = {level: pairs.matches(mask) for level, mask in counts.items()}
     mended = {level: corrections(m, threshold, tight=TIGHT, landmark_errors=errors[m.row]) for level, m in by_level.items()}
@@ -119,6 +123,7 @@ def summary(detections: Sequence[Faces], pictures: Sequence[LabelledPicture], th
             for level, mask in counts.items()
         },
         recall_at_one={level: recall_at_false_boxes(m) for level, m in by_level.items()},
+        ap_official={level: official_average_precision(official, mask) for level, mask in counts.items()},
         corrections=mended,
         zero_touch={level: float((touches(m, threshold, errors) == 0).mean()) for level, m in by_level.items()},
         ece=calibration_error(by_level[GROUPS_LEVEL]),

@@ -28,7 +28,7 @@ def markdown(results: Sequence[Result], *, title: str, protocol: Sequence[str]) 
     parts = [f"# {title}", "", *(f"- {line}" for line in protocol), ""]
     judged = [r for r in results if r.summary is not None]
     if judged:
-        parts += boxes_table(judged) + gains_table(judged) + groups_table(judged)
+        parts += boxes_table(judged) + official_table(judged) + gains_table(judged) + groups_table(judged)
     parts += points_table(results) + review_table(results)
     missing = [r for r in results if r.note]
     if missing:
@@ -67,6 +67,12 @@ def boxes_table(results: Sequence[Result]) -> list[str]:
             ]
         )
     return _table("Boxes", header, rows)
+
+
+def official_table(results: Sequence[Result]) -> list[str]:
+    """AP as the script of WIDER FACE works it out: the figures to set beside published ones, on the whole set."""
+    rows = [[r.system, *(number(_summary(r).ap_official[level]) for level in ("easy", "medium", "hard"))] for r in results]
+    return _table("AP by the official script", ["system", "easy", "medium", "hard"], rows)
 
 
 def gains_table(results: Sequence[Result]) -> list[str]:
