@@ -11,7 +11,7 @@ from pathlib import Path
 from auto_annotator.reports.files import printable, replacing
 from auto_annotator.reports.page_view import short_name
 from auto_annotator.reports.sheet_people import MAX_ASKED, MAX_MOVES, MAX_PAIRS, Place, SheetPeople
-from auto_annotator.reports.sheet_view import SheetViews
+from auto_annotator.reports.sheet_view import SENTENCE, SheetViews
 from auto_annotator.reports.templates import template
 
 TEMPLATE = "sheet.html.j2"
@@ -36,7 +36,7 @@ def write_sheet(who: SheetPeople, path: Path, urls: Mapping[Place, str]) -> None
         "title": "Who is who",
         "server": printable(views.host),
         "tasks": plan.tasks,
-        "created": short_name(plan.created),
+        "created": short_name(plan.created.replace("T", " ").replace("+00:00", " UTC")),
         "model_set": short_name(plan.model_set),
         "n": who.counts,
         "events": views.events(),
@@ -44,7 +44,7 @@ def write_sheet(who: SheetPeople, path: Path, urls: Mapping[Place, str]) -> None
         "moves_left_out": len(who.moves()) - MAX_MOVES,
         "questions": views.questions(),
         "questions_left_out": len(plan.suggestions) - MAX_ASKED,
-        "notes": [printable(note) for note in plan.notes],
+        "notes": [short_name(note, SENTENCE) for note in plan.notes],
         "pairs": views.pairs(),
         "pairs_left_out": max(len(plan.pairs) - MAX_PAIRS, 0),
         "rows": views.rows(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,9 @@ EVENTS = {
     "created": "is new",
 }
 """Kind of a change in the plan -> words between the person and the others."""
-COUNTED, FEW_EVENTS, MAX_EVENTS = ("created", "named", "retired"), 5, 200
-"""Kinds that are one line when there are more than a few; lines in all."""
+TOGETHER = {"retired": "have no faces any more", "named": "got names", "created": "are new"}
+"""Kinds that are one line when there are more than `FEW_EVENTS` of them."""
+FEW_EVENTS, MAX_EVENTS = 5, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +178,8 @@ class SheetViews:
         """Faces that go to somebody else."""
         views = []
         for (was, to), faces in self.who.moves()[:MAX_MOVES]:
-            tiles, rest = self._split(faces, FACES_PER_MOVE)
-            words = {"was": short_name(was), "to": self._called(to) if to else "", "target": self._target(to)}
+            tiles, rest = self._split(faces, FACES_PER_MOVE, note=lambda face: "")
+            words = {"was": short_name(was), "to": self._named_link(to).text if to else "", "target": self._target(to)}
             views.append(MoveView(**words, faces=len(faces), tiles=tiles, rest=rest))
         return views
 
@@ -187,9 +188,9 @@ class SheetViews:
         told = []
         for kind, words in EVENTS.items():
             changes = [change for change in self.who.plan.changes if change.kind == kind]
-            if kind in COUNTED and len(changes) > FEW_EVENTS:
+            if kind in TOGETHER and len(changes) > FEW_EVENTS:
                 people = tuple(self._named_link(change.person) for change in changes)
-                told.append(EventView(words=words, people=people, others=(), reason=""))
+                told.append(EventView(words=TOGETHER[kind], people=people, others=(), reason=""))
                 continue
             told += [
                 EventView(
@@ -213,7 +214,7 @@ class SheetViews:
         views = []
         for asked in self.who.plan.suggestions[:MAX_ASKED]:
             faces = self.who.asked(asked.faces)
-            tiles, rest = self._split(faces, FACES_PER_MOVE, by_name=True)
+            tiles, rest = self._split(faces, FACES_PER_MOVE, note=_typed_name)
             views.append(
                 QuestionView(
                     text=short_name(asked.text, SENTENCE),
@@ -247,13 +248,13 @@ class SheetViews:
         return views
 
     def _split(
-        self, faces: Sequence[PlannedFace], most: int, *, by_name: bool = False
+        self, faces: Sequence[PlannedFace], most: int, *, note: Callable[[PlannedFace], str] | None = None
     ) -> tuple[tuple[TileView, ...], tuple[LinkView, ...]]:
         """The first faces as tiles, the others as links."""
         room = [face for face in faces[:most] if face.ref.place in self.who.shown]
         kept = {face.ref.place for face in room}
         rest = [face for face in faces if face.ref.place not in kept]
-        return tuple(self._tile(face, by_name=by_name) for face in room), tuple(self._link(face) for face in rest)
+        return tuple(self._tile(face, note=note) for face in room), tuple(self._link(face) for face in rest)
 
     def _link(self, face: PlannedFace) -> LinkView:
         ref = face.ref
@@ -263,11 +264,9 @@ class SheetViews:
         ref = face.ref
         return f"{ref.task}/{ref.frame}" if len(self.who.plan.tasks) > 1 else f"frame {ref.frame}"
 
-    def _tile(self, face: PlannedFace, *, by_name: bool = False) -> TileView:
+    def _tile(self, face: PlannedFace, *, note: Callable[[PlannedFace], str] | None = None) -> TileView:
         entry = self.who.queue.get(face.ref.place)
         near = face.nearest if face.nearest in self.who.anchors and (entry or not face.person) else ""
-        was = face.before.get("person", "").strip()
-        note = f"was {short_name(was)}" if was and was != face.person and not face.human else ""
         known = [
             f"task {face.ref.task}, frame {face.ref.frame}, {face.ref.kind} {face.ref.id}",
             f"confidence {face.confidence:.2f}, quality {face.quality:.2f}"
@@ -286,7 +285,7 @@ class SheetViews:
             quality=f"{face.quality:.2f}",
             hover="\n".join(known),
             link=face_url(self.host, face.ref),
-            note=short_name(face.before.get("name", "")) if by_name else note,
+            note=short_name((note or _earlier)(face)),
             missing=self._place(face),
         )
 
@@ -299,3 +298,12 @@ class SheetViews:
         if person not in self.who.faces:
             return ""
         return self.who.anchors[person] if len(self.who.faces[person]) > 1 or self.who.people[person].name else "once"
+
+
+def _earlier(face: PlannedFace) -> str:
+    was = face.before.get("person", "").strip()
+    return f"was {was}" if was and was != face.person.strip() else ""
+
+
+def _typed_name(face: PlannedFace) -> str:
+    return face.before.get("name", "")
