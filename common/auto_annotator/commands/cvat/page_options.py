@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from auto_annotator.commands.cvat.options import connect
+from auto_annotator.commands.cvat.progress import living_bar
 from auto_annotator.config import load_settings
 from auto_annotator.errors import ConfigError
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from auto_annotator.bridge.server import Server, TaskInfo
     from auto_annotator.reports.frame_pictures import FacePicture
     from auto_annotator.reports.sheet_people import Place
-
-INTERVAL = 0.5
-"""Seconds between two lines of progress at most."""
 
 
 def add_page_options(parser: argparse.ArgumentParser, default: str) -> None:
@@ -67,7 +63,7 @@ def fetch_pictures(server: Server, tasks: Sequence[TaskInfo], refs: Sequence[Fac
     from auto_annotator.reports.frame_pictures import face_pictures, frames_of
 
     total = sum(len(frames) for frames in frames_of(refs).values())
-    with tqdm(total=total, unit="frame", desc="pictures", disable=None, file=sys.stderr, leave=False, mininterval=INTERVAL) as bar:
+    with living_bar(total, "frame", "pictures") as bar:
         found = face_pictures(server, tasks, refs, margin=margin, max_pixels=load_settings().max_pixels, progress=bar.update)
         pictures = {ref.place: picture for ref, picture in found}
     if missing := len({ref.place for ref in refs}) - len(pictures):

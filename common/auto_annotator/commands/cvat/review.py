@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect, number, tasks_in_scope
-from auto_annotator.commands.cvat.page_options import INTERVAL, add_page_options, check_folder, fetch_pictures, server_of
+from auto_annotator.commands.cvat.page_options import add_page_options, check_folder, fetch_pictures, server_of
+from auto_annotator.commands.cvat.progress import living_bar
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import AutoAnnotatorError, ConfigError
 
@@ -130,9 +129,10 @@ def _pull(server: Server, tasks: Sequence[TaskInfo], label: str) -> list[PulledF
     labels = {task.id: _label(task, label) for task in tasks}
     jobs = [(task, job) for task in tasks for job in task.jobs]
     found: list[PulledFace] = []
-    with tqdm(jobs, unit="job", desc="pulling", disable=None, file=sys.stderr, leave=False, mininterval=INTERVAL) as bar:
-        for task, job in bar:
+    with living_bar(len(jobs), "job", "pulling") as bar:
+        for task, job in jobs:
             found += pulled_faces(task, job, server.annotations(job.id), labels[task.id])
+            bar.update()
     return found
 
 
@@ -171,9 +171,7 @@ def _issues(server: Server, entries: Sequence[Entry], *, dry_run: bool) -> None:
     from auto_annotator.bridge.issues import open_issues
 
     again = "the same command goes on, no face gets two"
-    with tqdm(
-        total=len(entries), unit="face", desc="issues", disable=None, file=sys.stderr, leave=False, mininterval=INTERVAL
-    ) as bar:
+    with living_bar(len(entries), "face", "issues") as bar:
         try:
             outcome = open_issues(server, entries, dry_run=dry_run, progress=bar.update)
         except KeyboardInterrupt:
