@@ -17,6 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every subcommand."""
     from auto_annotator.commands import (
         annotate,
+        calibrate,
         cluster,
         cvat,
         describe,
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what the library does")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (annotate, people, detect, describe, cluster, cvat, evaluate, models, labels, serve, doctor, specs):
+    for command in (annotate, people, detect, describe, cluster, cvat, evaluate, calibrate, models, labels, serve, doctor, specs):
         command.add_parser(subparsers)
     return parser
 

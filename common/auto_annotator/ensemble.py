@@ -54,8 +54,12 @@ class Ensemble:
     devices: tuple[str, ...] = ()
 
 
-def build_ensemble(settings: Settings) -> Ensemble:
+def build_ensemble(settings: Settings, *, calibrated: bool = True) -> Ensemble:
     """Read the ensemble of the settings, check its weights and open its models.
+
+    Args:
+        settings: which ensemble, and on what it runs.
+        calibrated: False leaves its calibration file out: scores stay raw. For those who fit a new one.
 
     Raises:
         ConfigError: if the file or a class is wrong.
@@ -79,7 +83,7 @@ def build_ensemble(settings: Settings) -> Ensemble:
     def build(part: PartConfig) -> Any:
         return build_part(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
 
-    calibration = load_calibration(settings.ensemble, config)
+    calibration = load_calibration(settings.ensemble, config) if calibrated else Calibration()
     detectors = [build(m) for m in config.members]
     few_shapes = any(device != "cpu" for device in devices)
     members = tuple(

@@ -35,6 +35,8 @@ class Look:
 
     Attributes:
         member, view: names in the ensemble file.
+        curve: name of the view whose calibration it uses.
+        size: (width, height) of the picture.
         tiles: whether the view showed the picture in parts.
         source: what the fusion must know of the list.
         faces: scores raw.
@@ -44,6 +46,8 @@ class Look:
 
     member: str
     view: str
+    curve: str
+    size: tuple[int, int]
     tiles: bool
     source: Source
     faces: Faces
@@ -100,12 +104,16 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
     image = partial(load, picture, settings.max_pixels)
     out = []
     for plan in member.plans(picture.width, picture.height):
-        columns = cache.get(f"look {key} {plan.windows} {plan.scale} {plan.view.flip} {picture.digest}", partial(_run, raw, plan, image))
+        columns = cache.get(
+            f"look {key} {plan.windows} {plan.scale} {plan.view.flip} {picture.digest}", partial(_run, raw, plan, image)
+        )
         faces = Faces(**{c: columns[c] for c in COLUMNS})
         out.append(
             Look(
                 member=member.name,
                 view=plan.view.name,
+                curve=plan.view.curve or plan.view.name,
+                size=(picture.width, picture.height),
                 tiles=plan.tiles,
                 source=member.source(plan),
                 faces=faces,
