@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import signal
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from auto_annotator.bridge.faces import pulled_faces
 from auto_annotator.bridge.plan import Change, Plan, PlannedFace, read_plan, write_plan
 from auto_annotator.bridge.server import Server
 from auto_annotator.cli import main
+from auto_annotator.commands.cvat.progress import living_bar
 from auto_annotator.cvat.labels import label_constructor
 
 CONSOLE_SCRIPT = "from auto_annotator.cli import main; raise SystemExit(main())"
@@ -380,3 +383,14 @@ def test_the_backup_goes_where_it_is_told(calm, tmp_path):
     assert not calm.backups()
     assert Path(calm.cli("undo", target)[0] or target).exists()
     assert calm.content() == before
+
+
+def test_the_clock_of_the_bar_goes_on_during_one_long_request():
+    terminal = io.StringIO()
+    with living_bar(10, "face", "written", every=0.005, disable=False, file=terminal) as bar:
+        bar.update(3)
+        drawn = terminal.getvalue().count("written")
+        deadline = time.monotonic() + 10
+        while terminal.getvalue().count("written") < drawn + 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+    assert terminal.getvalue().count("3/10") >= 3

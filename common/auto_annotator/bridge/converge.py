@@ -33,6 +33,7 @@ def converge(
     *,
     attempts: int = 8,
     wait: Callable[[int], float] | None = None,
+    first: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write until nothing is pending; the last read is also the verification.
 
@@ -46,6 +47,7 @@ def converge(
         pending: from the job's annotations to the requests that are still needed, in order; pure.
         attempts: rounds in a row that may end without progress.
         wait: seconds to wait after so many of them (from 1); None = the waiting times of the environment.
+        first: annotations that were read just now, such as what the call before has returned; None = read them.
 
     Returns:
         The job's annotations, with nothing pending.
@@ -57,7 +59,7 @@ def converge(
     backoff = backoff_of_environment()
     failures, stubborn, fewest = 0, 0, math.inf
     while True:
-        now = server.annotations(job)
+        now, first = server.annotations(job) if first is None else first, None
         writes = pending(now)
         if not writes:
             return now

@@ -80,24 +80,33 @@ class Judged:
 
 
 def judge(
-    now: Mapping[str, Any], goals: Sequence[Goal], labels: Mapping[int, LabelInfo], hidden: Iterable[int] = ()
+    now: Mapping[str, Any],
+    goals: Sequence[Goal],
+    labels: Mapping[int, LabelInfo],
+    hidden: Iterable[int] = (),
+    *,
+    rows: Iterable[int] | None = None,
 ) -> list[Judged]:
-    """The state of every face of one job.
+    """The state of the faces of one job.
 
     Args:
         now: raw annotations of the job.
         goals: all faces that are known of the job, those without a change too: they keep their item from being taken for another.
         labels: of the task, by id.
         hidden: deleted frames of the task.
+        rows: which of the goals are asked for, None = all.
 
     Raises:
         ConfigError: if a label lacks an attribute that is to be written.
     """
     frames = frozenset(hidden)
-    return [
-        Judged(goal=goal, state=_state(goal, item, labels, frames), id=int(item["id"]) if item else goal.ref.id, item=item)
-        for goal, item in zip(goals, locate(now, goals, labels), strict=True)
-    ]
+    found = locate(now, goals, labels)
+    judged = []
+    for row in range(len(goals)) if rows is None else rows:
+        goal, item = goals[row], found[row]
+        number = goal.ref.id if item is None else int(item["id"])
+        judged.append(Judged(goal=goal, state=_state(goal, item, labels, frames), id=number, item=item))
+    return judged
 
 
 def _state(goal: Goal, item: Item | None, labels: Mapping[int, LabelInfo], hidden: frozenset[int]) -> State:

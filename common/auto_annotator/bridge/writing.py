@@ -54,7 +54,7 @@ def settle(
         labels: of the task, by id.
         hidden: deleted frames.
         chunk: faces in one request.
-        progress: told, after each read, how many faces are still to be written.
+        progress: told, after each read, how many faces at most are still to be written.
 
     Returns:
         What the last read of the job says; nothing is left to be written.
@@ -68,14 +68,14 @@ def settle(
     changed = [row for row, goal in enumerate(goals) if goal.changed]
     now: dict[str, Any] | None = None
     for start in range(0, len(changed), size):
-        batch = frozenset(changed[start : start + size])
+        batch, later = changed[start : start + size], len(changed[start + size :])
 
-        def pending(now: dict[str, Any], batch: frozenset[int] = batch) -> list[Write]:
-            judged = judge(now, goals, labels, frames)
-            progress(sum(one.state is State.TODO for one in judged))
-            return writes_of([one for row, one in enumerate(judged) if row in batch], labels, chunk=chunk)
+        def pending(now: dict[str, Any], batch: list[int] = batch, later: int = later) -> list[Write]:
+            judged = judge(now, goals, labels, frames, rows=batch)
+            progress(later + sum(one.state is State.TODO for one in judged))
+            return writes_of(judged, labels, chunk=chunk)
 
-        now = converge(server, job, pending)
+        now = converge(server, job, pending, first=now)
     return judge(now or {}, goals, labels, frames)
 
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from auto_annotator.commands.cvat.options import add_server_options, connect
 from auto_annotator.commands.progress import progress_bar
 from auto_annotator.errors import AutoAnnotatorError
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from auto_annotator.bridge.judging import Goal, Judged
     from auto_annotator.bridge.server import Server
     from auto_annotator.bridge.writing import Survey
@@ -124,7 +124,7 @@ def print_skipped(server: Server, judged: Sequence[Judged], limit: int | None) -
     skipped = [one for one in judged if one.state.skipped]
     if not skipped:
         return 0
-    lines = [f"left alone: {len(skipped)} faces"]
+    lines = [f"left alone: {len(skipped)} {'face' if len(skipped) == 1 else 'faces'}"]
     for one in skipped[:limit]:
         ref = one.goal.ref
         url = server.job_url(ref.task, ref.job, frame=ref.frame, shape=one.id, kind=ref.kind)
