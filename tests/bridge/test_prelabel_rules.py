@@ -247,6 +247,15 @@ def test_a_deleted_skeleton_is_not_made_again(scene):
         assert scene.boxes()[0]["points"][0] == x
 
 
+def test_a_skeleton_that_a_deleted_box_left_behind_is_nobody_else_s(scene):
+    scene.run([face(100, 32)])
+    del scene.shapes[scene.boxes()[0]["id"]]
+    before = copy.deepcopy(scene.skeletons())
+    scene.run([face(100, 56, points=False)])
+    assert scene.skeletons() == before
+    assert [box["group"] for box in scene.boxes()] == [2]
+
+
 def test_a_frame_that_fails_gets_one_tag_and_loses_it_when_it_works(scene):
     scene.run([face(100)])
     before = copy.deepcopy(scene.shapes)
@@ -315,7 +324,7 @@ positions = st.lists(st.integers(0, 9), min_size=0, max_size=5, unique=True)
 @st.composite
 def histories(draw):
     """A first run, what people do to it, and a second run of other models."""
-    spread = st.sampled_from([0.0, 0.04, 3.0, 12.0])
+    spread = st.sampled_from([0.0, 0.04, 3.0, 12.0, 31.0])
 
     def faces():
         return [

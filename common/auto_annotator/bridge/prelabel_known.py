@@ -190,7 +190,10 @@ def known_of(target: Target, frame: Frame, note: FrameNote, *, restore: bool = F
     known = Known(boxes=[_known_box(target, item, note) for item in items])
     labels, free = by_id([target.face, target.landmarks]), list(frame.shapes)
     for one in known.boxes:
-        one.skeleton = tied_skeleton(one.item, free, labels)
+        # a box in a group has its skeleton there; another one that lies in it was left behind by a deleted box
+        group = int(one.item.get("group") or 0)
+        mine = [shape for shape in free if int(shape.get("group") or 0) == group] if group else free
+        one.skeleton = tied_skeleton(one.item, mine, labels)
         if one.skeleton is not None:
             free = [shape for shape in free if shape is not one.skeleton]
         _judge_skeleton(one, note, restore=restore)
