@@ -7,6 +7,7 @@ within that tier.
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ COLUMNS = ("priority", "task", "job", "frame", "kind", "person", "reasons", "sco
 """Of the CSV file."""
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What begins a formula, in full width too, which spreadsheets of some languages take as well."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +145,8 @@ def moved(face: PlannedFace, merged: Mapping[str, frozenset[str]]) -> bool:
         face: of the plan.
         merged: id -> ids that were merged into it.
     """
-    was = face.before.get("person", "").strip()
-    return bool(was and face.person and was != face.person and was not in merged.get(face.person, ()))
+    was, now = face.before.get("person", "").strip(), face.person.strip()
+    return bool(was and now and was != now and was not in merged.get(now, ()))
 
 
 def sentence(code: str) -> str:
@@ -174,8 +176,8 @@ def write_csv(stream: TextIO, entries: Sequence[Entry], host: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """The text as a spreadsheet may open it, and as UTF-8 can hold it."""
-    clean = text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    """The text as a spreadsheet may open it, on one line, and as UTF-8 can hold it."""
+    clean = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
     return f"'{clean}" if clean[:1].isspace() or clean.startswith(_FORMULA) else clean
 
 
