@@ -131,5 +131,5 @@ def writes_of(changes: Iterable[Change]) -> list[Write]:
         parts = [getattr(change, action) for change in changes]
         body = {kind: [item for part in parts for item in getattr(part, kind)] for kind in ("tags", "shapes")}
         if any(body.values()):
-            writes.append(Write(action=action, body={**body, "tracks": []}))  # type: ignore[arg-type]
+            writes.append(Write(action=action, body={**body, "tracks": []}))
     return writes
