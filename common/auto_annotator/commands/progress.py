@@ -15,29 +15,31 @@ TICK = 0.8
 
 
 @contextmanager
-def progress_bar(total: int | None, unit: str, what: str) -> Iterator[tqdm[Any]]:
+def progress_bar(total: int | None, unit: str, what: str, *, every: float = TICK, **options: Any) -> Iterator[tqdm[Any]]:
     """A bar on standard error; none where that is no terminal.
 
     Args:
         total: how many units there are, None = not known.
         unit: of what is counted, singular.
         what: what is being done.
+        every: seconds between two refreshes.
+        options: more of tqdm's.
     """
     # miniters=1: by itself tqdm learns to look at the clock only every so many updates, and then falls silent when work slows down
-    bar = tqdm(total=total, unit=unit, desc=what, disable=None, file=sys.stderr, leave=False, mininterval=0.2, miniters=1)
-    with bar, _ticking(bar):
+    given = {"disable": None, "file": sys.stderr, "leave": False, "mininterval": 0.2, "miniters": 1} | options
+    with tqdm(total=total, unit=unit, desc=what, **given) as bar, _ticking(bar, every):
         yield bar
 
 
 @contextmanager
-def _ticking(bar: tqdm[Any]) -> Iterator[None]:
+def _ticking(bar: tqdm[Any], every: float) -> Iterator[None]:
     if bar.disable:
         yield
         return
     over = threading.Event()
 
     def tick() -> None:
-        while not over.wait(TICK):
+        while not over.wait(every):
             bar.refresh()
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
