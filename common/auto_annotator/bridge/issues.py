@@ -177,7 +177,7 @@ def _open_all(server: Server, job: int, entries: Sequence[Entry], now: list[Entr
             return
         failures += 1
         if failures >= ATTEMPTS:
-            raise ServerError(f"job {job}: gave up after {failures} tries: {unsure}; start the command again to go on")
+            raise ServerError(f"job {job}: gave up after {failures} tries: {unsure}")
         logger.info("job %d: an issue ended without an answer, looking again", job)
         pause(backoff.seconds(failures, unsure.retry_after))
         left = len(now)

@@ -170,13 +170,22 @@ def _issues(server: Server, entries: Sequence[Entry], *, dry_run: bool) -> None:
     """Open the issues with a bar; whatever ends it early says how far it came."""
     from auto_annotator.bridge.issues import open_issues
 
-    again = "the same command goes on, no face gets two"
+    done = 0
+
+    def told(faces: int) -> None:
+        nonlocal done
+        done += faces  # a bar that is not shown does not count
+        bar.update(faces)
+
+    def so_far() -> str:
+        return f"{done} of {len(entries)} faces are done; the same command goes on, no face gets two"
+
     with living_bar(len(entries), "face", "issues") as bar:
         try:
-            outcome = open_issues(server, entries, dry_run=dry_run, progress=bar.update)
+            outcome = open_issues(server, entries, dry_run=dry_run, progress=told)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted: {int(bar.n)} of {len(entries)} faces are done; {again}") from None
+            raise KeyboardInterrupt(f"interrupted: {so_far()}") from None
         except AutoAnnotatorError as error:
-            raise type(error)(f"{error}; {int(bar.n)} of {len(entries)} faces are done; {again}") from error
+            raise type(error)(f"{error}; {so_far()}") from error
     verb = "would be opened" if dry_run else "opened"
     sys.stderr.write(f"{outcome.opened} issues {verb}, {outcome.had_one} faces had one\n")
