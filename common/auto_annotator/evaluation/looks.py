@@ -6,6 +6,7 @@ The files hold faces' boxes and points: the folder is readable by its owner only
 from __future__ import annotations
 
 import hashlib
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,7 +90,13 @@ def member_key(member: Member, settings: Settings) -> str:
     """What the looks of a member depend on, but for its curves and its say."""
     dull = {"landmark_weight", "views"}
     weights = [_identity(w, settings) for w in member.config.weights]
-    return f"{member.config.model_dump_json(exclude=dull)} {weights}"
+    return f"{member.config.model_dump_json(exclude=dull)} {weights} {_code(member)}"
+
+
+def _code(member: Member) -> str:
+    """Of the source that turns a picture into raw faces: another decoder is another answer."""
+    source = inspect.getsourcefile(type(member.detector))
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
 
 
 def _identity(name: str, settings: Settings) -> str:

@@ -44,7 +44,7 @@ CODE = (
     "geometry.py",
     "review.py",
     "fusion",
-    "pipeline/detection.py",
+    "pipeline",
     "detectors",
     "landmarks",
 )
