@@ -19,6 +19,8 @@ NAMES = (
     "clustering",
     "clustering_growth",
     "clustering_scale",
+    "cvat_growth",
+    "cvat_scale",
 )
 
 
