@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tqdm.contrib.logging import logging_redirect_tqdm
+
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect, tasks_in_scope
 from auto_annotator.commands.options import add_settings_options, fraction, settings_of
 from auto_annotator.commands.progress import progress_bar
@@ -122,7 +124,8 @@ def prelabel(
     saving = Saving(chunk=args.chunk, keep_old=args.keep_old, restore=args.restore_deleted, dry_run=args.dry_run)
     total = sum(_frames(task) for task in tasks)
     counts, earlier = Counts(), 0
-    with progress_bar(total, "frame", "looking" if args.dry_run else "pre-labelling") as bar:
+    what = "looking" if args.dry_run else "pre-labelling"
+    with progress_bar(total, "frame", what) as bar, logging_redirect_tqdm():  # a warning goes above the bar, not into it
         try:
             for task, target in zip(tasks, targets, strict=True):
                 with Journal(journal_path(server.host, task.id), made_by, fresh=args.fresh, read_only=args.dry_run) as journal:
