@@ -28,6 +28,9 @@ class ViewConfig(Strict):
     flip: bool = False
     max_enlarge: float = Field(default=4.0, gt=0, description="a small picture is enlarged at most this many times")
     longer_than: int = Field(default=0, ge=0, description="used only for pictures whose long side exceeds this, in pixels")
+    small_below: float | None = Field(
+        default=None, gt=0, description="used only if the views before it found a face with a smaller side, in pixels, or no face"
+    )
     min_face: float = Field(default=0.0, ge=0, description="smallest face on the canvas, in pixels, that the member can see")
     max_face: float = Field(default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see")
     sure_face: float = Field(
@@ -91,6 +94,8 @@ class MemberConfig(PartConfig):
         names = [v.name for v in views]
         if len(set(names)) < len(names):
             raise ValueError(f"views must differ, got {', '.join(names)}")
+        if views[0].small_below is not None:
+            raise ValueError("the first view has `small_below`, but there is no view before it to say whether faces are small")
         if all(v.longer_than for v in views):
             raise ValueError("every view has `longer_than`: the member would say nothing about small pictures; one must be for all")
         return views

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -17,7 +17,7 @@ from auto_annotator.errors import AutoAnnotatorError, DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings, Source
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
 from auto_annotator.fusion.landmarks import fuse_landmarks
-from auto_annotator.geometry import box_sides
+from auto_annotator.pipeline.attention import beside_tiles, smallest_side
 from auto_annotator.review import Doubts, ReviewSettings, review_reasons
 from auto_annotator.types import Detection, Faces, Image, Problem, Votes
 
@@ -28,9 +28,6 @@ WARM_UP_SIDE = 640
 
 REFINE_CHUNK = 32
 """Faces that a refiner gets at once; between chunks the time budget is looked at."""
-
-CONFIRMS = 0.5
-"""Calibrated score from which a view confirms a face that is too small for its doubts to count: more likely a face than not."""
 
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad allocation", "bad_alloc", "cudaerrormemoryallocation")
 
@@ -135,7 +132,12 @@ class FaceDetection:
         plans = [m.plans(width, height) for m in self.ensemble.members]
         looks: list[tuple[Member, Plan, Faces]] = []
         for number, round_ in enumerate(zip_longest(*plans)):
-            jobs = [(m, p) for m, p in zip(self.ensemble.members, round_, strict=True) if p is not None]
+            small = smallest_side([faces for _, _, faces in looks])
+            jobs = [
+                (m, p)
+                for m, p in zip(self.ensemble.members, round_, strict=True)
+                if p is not None and (p.view.small_below is None or small < p.view.small_below)
+            ]
             for member, plan, answer in self._side_by_side(image, run, jobs, may_skip=number > 0):
                 if isinstance(answer, Problem):
                     run.problems[member.name] = answer
@@ -144,7 +146,7 @@ class FaceDetection:
         looks = [look for look in looks if not run.broken(look[0].name)]
         tiled = any(plan.tiles and member.name not in run.problems for member, plan, _ in looks)
         for member, plan, faces in looks:
-            heard, source = _beside_tiles(member, plan, faces) if tiled and not plan.tiles else (faces, member.source(plan))
+            heard, source = beside_tiles(member, plan, faces) if tiled and not plan.tiles else (faces, member.source(plan))
             run.lists.append(heard)
             run.sources.append(source)
 
@@ -261,17 +263,6 @@ def require_device(settings: Settings, device: str) -> None:
             f"device: asked for {settings.device!r}, but the models run on {device!r}. Use a host with an NVIDIA GPU (under Nuclio:"
             " function-gpu.yaml and the NVIDIA container toolkit), or allow the CPU (AUTO_ANNOTATOR_ALLOW_CPU=1)"
         )
-
-
-def _beside_tiles(member: Member, plan: Plan, faces: Faces) -> tuple[Faces, Source]:
-    """What a view of the whole picture has to say where tiles show small faces many times larger.
-
-    Its silence and its doubts about faces smaller than `sure_face` would outvote the tiles; it may only confirm them.
-    """
-    source = member.source(plan)
-    sure = min(max(source.min_side, plan.view.sure_face / plan.scale), source.max_side)
-    heard = (box_sides(faces.boxes) >= sure) | (faces.scores >= CONFIRMS)
-    return faces.select(heard), replace(source, min_side=sure)
 
 
 def better_known(faces: Faces, points: np.ndarray) -> Faces:
