@@ -21,7 +21,9 @@ def checked_host(host: str) -> str:
     except ValueError:
         plain = False
     if not plain or any(sign.isspace() for sign in host):
-        raise ConfigError("the server of the plan: got no http or https address: make the plan anew with `auto-annotator cvat cluster`")
+        raise ConfigError(
+            "the server of the plan: got no http or https address: make the plan anew with `auto-annotator cvat cluster`"
+        )
     return host.rstrip("/")
 
 
