@@ -28,7 +28,7 @@ from auto_annotator.bridge.faces import pulled_faces
 from auto_annotator.bridge.plan import Change, Plan, PlannedFace, read_plan, write_plan
 from auto_annotator.bridge.server import Server
 from auto_annotator.cli import main
-from auto_annotator.commands.cvat.progress import living_bar
+from auto_annotator.commands.progress import progress_bar
 from auto_annotator.cvat.labels import label_constructor
 
 CONSOLE_SCRIPT = "from auto_annotator.cli import main; raise SystemExit(main())"
@@ -387,7 +387,7 @@ def test_the_backup_goes_where_it_is_told(calm, tmp_path):
 
 def test_the_clock_of_the_bar_goes_on_during_one_long_request():
     terminal = io.StringIO()
-    with living_bar(10, "face", "written", every=0.005, disable=False, file=terminal) as bar:
+    with progress_bar(10, "face", "written", every=0.005, disable=False, file=terminal) as bar:
         bar.update(3)
         drawn = terminal.getvalue().count("written")
         deadline = time.monotonic() + 10

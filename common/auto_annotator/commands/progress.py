@@ -26,7 +26,7 @@ def progress_bar(total: int | None, unit: str, what: str, *, every: float = TICK
         options: more of tqdm's.
     """
     # miniters=1: by itself tqdm learns to look at the clock only every so many updates, and then falls silent when work slows down
-    given = {"disable": None, "file": sys.stderr, "leave": False, "mininterval": 0.2, "miniters": 1} | options
+    given: dict[str, Any] = {"disable": None, "file": sys.stderr, "leave": False, "mininterval": 0.2, "miniters": 1} | options
     with tqdm(total=total, unit=unit, desc=what, **given) as bar, _ticking(bar, every):
         yield bar
 

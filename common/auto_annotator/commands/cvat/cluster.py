@@ -144,15 +144,15 @@ def describe(
         done = Counter[str]()
 
         def report(frames: int, looks: int) -> None:
-            done["faces"] += looks
-            bar.set_postfix(done, refresh=False)
+            done.update(faces=looks, frames=frames)
+            bar.set_postfix(faces=done["faces"], refresh=False)
             bar.update(frames)
 
         try:
             return describe_faces(server, tasks, faces, cache, describer, max_pixels=settings.max_pixels, report=report)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted: {int(bar.n)} of {total} frames are described and kept; the same command goes on from there"
+                f"interrupted: {done['frames']} of {total} frames are described and kept; the same command goes on from there"
             ) from None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auto_annotator.commands.cvat.options import connect
-from auto_annotator.commands.cvat.progress import living_bar
+from auto_annotator.commands.progress import progress_bar
 from auto_annotator.config import load_settings
 from auto_annotator.errors import ConfigError
 
@@ -63,7 +63,7 @@ def fetch_pictures(server: Server, tasks: Sequence[TaskInfo], refs: Sequence[Fac
     from auto_annotator.reports.frame_pictures import face_pictures, frames_of
 
     total = sum(len(frames) for frames in frames_of(refs).values())
-    with living_bar(total, "frame", "pictures") as bar:
+    with progress_bar(total, "frame", "pictures") as bar:
         found = face_pictures(server, tasks, refs, margin=margin, max_pixels=load_settings().max_pixels, progress=bar.update)
         pictures = {ref.place: picture for ref, picture in found}
     if missing := len({ref.place for ref in refs}) - len(pictures):

@@ -7,16 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from auto_annotator.commands.cvat.options import add_server_options, connect
 from auto_annotator.commands.progress import progress_bar
 from auto_annotator.errors import AutoAnnotatorError
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from auto_annotator.bridge.judging import Goal, Judged
+        from auto_annotator.bridge.judging import Goal, Judged
     from auto_annotator.bridge.server import Server
     from auto_annotator.bridge.writing import Survey
 
@@ -72,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         told.append(where)
         sys.stderr.write(f"backup: {where}\n")
 
-    with writing("written", found, lambda: f"auto-annotator cvat undo {told[0]}" if told else "") as bar:
-        outcome = push(server, plan, args.plan, found, backup=args.backup, chunk=args.chunk, begun=begun, progress=bar.update)
+    with writing("written", found, lambda: f"auto-annotator cvat undo {told[0]}" if told else "") as count:
+        outcome = push(server, plan, args.plan, found, backup=args.backup, chunk=args.chunk, begun=begun, progress=count)
     kept = sum(one.state is State.DONE for one in outcome.judged) - outcome.written
     sys.stderr.write(f"{outcome.written} faces written, {kept} were written before, {len(outcome.skipped)} left alone\n")
     if outcome.backup is not None:
@@ -90,8 +88,8 @@ def look(server: Server, goals: Sequence[Goal]) -> Survey:
 
 
 @contextmanager
-def writing(verb: str, found: Survey, back: Callable[[], str]) -> Iterator[tqdm[Any]]:
-    """A bar for faces that are written; whatever ends it early says how far it came and what to do.
+def writing(verb: str, found: Survey, back: Callable[[], str]) -> Iterator[Callable[[int], None]]:
+    """A bar for faces that are written, as a function that counts them; whatever ends it early says how far it came and what to do.
 
     Args:
         verb: what happens to a face.
@@ -100,12 +98,17 @@ def writing(verb: str, found: Survey, back: Callable[[], str]) -> Iterator[tqdm[
     """
     from auto_annotator.bridge.judging import State
 
-    total = found.count(State.TODO)
+    total, counted = found.count(State.TODO), [0]
     with progress_bar(total, "face", verb) as bar:
+
+        def count(faces: int) -> None:
+            counted[0] += faces  # a bar that is not shown counts nothing
+            bar.update(faces)
+
         try:
-            yield bar
+            yield count
         except (KeyboardInterrupt, AutoAnnotatorError) as error:
-            done = f"at least {int(bar.n)} of {total} faces are {verb}; the same command goes on"
+            done = f"at least {counted[0]} of {total} faces are {verb}; the same command goes on"
             undo = f", {back()} takes them back" if back() else ""
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(f"interrupted: {done}{undo}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect, number, tasks_in_scope
 from auto_annotator.commands.cvat.page_options import add_page_options, check_folder, fetch_pictures, server_of
-from auto_annotator.commands.cvat.progress import living_bar
+from auto_annotator.commands.progress import progress_bar
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import AutoAnnotatorError, ConfigError
 
@@ -129,7 +129,7 @@ def _pull(server: Server, tasks: Sequence[TaskInfo], label: str) -> list[PulledF
     labels = {task.id: _label(task, label) for task in tasks}
     jobs = [(task, job) for task in tasks for job in task.jobs]
     found: list[PulledFace] = []
-    with living_bar(len(jobs), "job", "pulling") as bar:
+    with progress_bar(len(jobs), "job", "pulling") as bar:
         for task, job in jobs:
             found += pulled_faces(task, job, server.annotations(job.id), labels[task.id])
             bar.update()
@@ -180,7 +180,7 @@ def _issues(server: Server, entries: Sequence[Entry], *, dry_run: bool) -> None:
     def so_far() -> str:
         return f"{done} of {len(entries)} faces are done; the same command goes on, no face gets two"
 
-    with living_bar(len(entries), "face", "issues") as bar:
+    with progress_bar(len(entries), "face", "issues") as bar:
         try:
             outcome = open_issues(server, entries, dry_run=dry_run, progress=told)
         except KeyboardInterrupt:

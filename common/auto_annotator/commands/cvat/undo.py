@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_lines([*count_lines(found.judged), "", *face_lines(found.judged, limit)])
         return print_skipped(server, found.judged, limit)
-    with writing("restored", found, lambda: "") as bar:
-        outcome = undo(server, found, chunk=args.chunk, progress=bar.update)
+    with writing("restored", found, lambda: "") as count:
+        outcome = undo(server, found, chunk=args.chunk, progress=count)
     kept = sum(one.state is State.DONE for one in outcome.judged) - outcome.written
     sys.stderr.write(f"{outcome.written} faces restored, {kept} held the old values already, {len(outcome.skipped)} left alone\n")
     return print_skipped(server, outcome.judged, limit)
