@@ -2,16 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from fakes import SquareDetector, picture
 
-from auto_annotator.calibration import load_calibration
+from auto_annotator.calibration import Calibration, ViewCalibration, calibration_json, load_calibration, parse_calibration
 from auto_annotator.config import load_ensemble, load_settings
 from auto_annotator.ensemble import build_ensemble, require_licences
 from auto_annotator.errors import ConfigError, WeightsError
+from auto_annotator.fusion.calibration import Curve, SizedCurve
+from auto_annotator.fusion.edges import EdgeHabit
+from auto_annotator.fusion.stacking import Stack
 from auto_annotator.pipeline import FaceDetection
 from auto_annotator.types import Faces
 
@@ -143,6 +147,37 @@ def test_the_shipped_calibration_fits_the_shipped_ensemble():
             values = view(faces, 1.0).scores
             assert (np.diff(values) >= 0).all()
             assert 0 <= values.min() <= values.max() <= 1
+
+
+def test_what_is_written_is_what_is_read():
+    view = ViewCalibration(
+        curve=SizedCurve(curve=Curve(x=[0.1, 0.9], y=[0.05, 0.95]), terms=[0.1, 1.0, 0.2, -0.1, 0.05]),
+        edges=EdgeHabit(knots=[-1.0, 1.0], bias=[[0.01, 0, 0, 0], [0, 0.02, 0, 0]], spread=np.full((2, 4), 0.05)),
+    )
+    plain = ViewCalibration(curve=Curve(x=[0.0, 1.0], y=[0.0, 1.0]))
+    model = Stack(constant=-1.0, weights={"mean/a": 0.5, "size": -0.1}, curve=Curve(x=[0.0, 1.0], y=[0.0, 0.9]))
+    written = Calibration(views={"a": {"640": view, "320": plain}}, score=model, right=model)
+    read = parse_calibration(json.loads(json.dumps(calibration_json(written))))
+    assert calibration_json(read) == calibration_json(written)
+    faces = Faces.of([[100, 100, 120, 124], [10, 10, 90, 99]], [0.3, 0.8])
+    one, other = view(faces, 2.0), read.views["a"]["640"](faces, 2.0)
+    assert other.scores == pytest.approx(one.scores)
+    assert other.boxes == pytest.approx(one.boxes)
+    assert one.boxes[0] != pytest.approx(faces.boxes[0])
+    with pytest.raises(ValueError, match="version"):
+        parse_calibration({"version": 99, "members": {}})
+
+
+def test_the_rule_stack_needs_its_model(tmp_path):
+    path = Path(ensemble_file(tmp_path, {"members": {}}))
+    path.write_text(path.read_text() + "fusion: {rule: stack}\n")
+    with pytest.raises(ConfigError, match="needs a fitted model"):
+        build_ensemble(load_settings(ensemble=str(path)))
+    assert build_ensemble(load_settings(ensemble=str(path)), calibrated=False).calibration.score is None
+    model = {"constant": 0, "weights": {"mean/z": 1}}
+    (tmp_path / "curves.json").write_text(json.dumps({"members": {}, "score": model}))
+    with pytest.raises(ConfigError, match="counts on z"):
+        build_ensemble(load_settings(ensemble=str(path)))
 
 
 def test_on_a_gpu_all_pictures_make_a_handful_of_shapes_and_the_same_faces(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from auto_annotator.config import ReviewConfig
-from auto_annotator.review import REASONS, ReviewSettings, review_reasons
+from auto_annotator.review import REASONS, Doubts, ReviewSettings, review_reasons
 from auto_annotator.types import Faces, Votes
 
 WIDTH, HEIGHT = 640, 480
@@ -89,3 +89,25 @@ def test_codes_are_safe_for_cvat_attributes():
 def test_the_ensemble_file_sets_every_limit():
     from_file = ReviewConfig().model_dump()
     assert replace(ReviewSettings(**from_file)) == ReviewSettings()
+
+
+def with_doubts(wrong, inside=0.0, score=0.9, **settings):
+    faces = Faces.of([(100, 100, 200, 200)], [score], np.full((1, 5, 2), 150.0))
+    votes = Votes(members=("a", "b"), scores=[(0.9, 0.8)], edge_spread=np.ones((1, 4)), landmark_spread=np.ones((1, 5)))
+    doubts = Doubts(wrong=None if wrong is None else np.array([wrong]), inside=np.array([inside]))
+    return review_reasons(
+        faces, votes, width=WIDTH, height=HEIGHT, settings=ReviewSettings(**settings), failed_members=False, doubts=doubts
+    )[0]
+
+
+def test_a_box_inside_a_better_one_may_be_a_duplicate():
+    assert with_doubts(None, inside=0.7) == ("possible_duplicate",)
+    assert with_doubts(None, inside=0.5) == ()
+
+
+def test_a_model_of_errors_decides_and_the_limits_explain():
+    assert with_doubts(0.5, error_above=0.4) == ("loose_box",)
+    assert with_doubts(0.5, score=0.3, error_above=0.4) == ("low_score",)
+    assert with_doubts(0.3, score=0.3, inside=0.9, error_above=0.4) == ()
+    assert with_doubts(0.9) == ()  # no limit: the model has no say
+    assert with_doubts(None, error_above=0.4, score=0.3) == ("low_score",)  # no model: each limit flags
