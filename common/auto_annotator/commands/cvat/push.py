@@ -14,7 +14,7 @@ from auto_annotator.commands.progress import progress_bar
 from auto_annotator.errors import AutoAnnotatorError
 
 if TYPE_CHECKING:
-        from auto_annotator.bridge.judging import Goal, Judged
+    from auto_annotator.bridge.judging import Goal, Judged
     from auto_annotator.bridge.server import Server
     from auto_annotator.bridge.writing import Survey
 
