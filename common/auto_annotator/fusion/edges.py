@@ -1,7 +1,8 @@
 """Where a member places the edges of a box: its habit, its spread, and the mean of several members weighted by the spread.
 
 A score says how sure a member is that there is a face, not how well its box fits. The say of a box in each edge of the fused box
-is therefore 1 / spread^2, measured on labelled faces, by size.
+therefore falls with the spread measured on labelled faces, by size. The spread holds the labels' own error, which is the same for
+all members and large on small faces: it hides how unequal they are, and 1 / spread^2 would be too mild.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ LARGEST = 0.3
 
 LEAST_PIXELS = 0.3
 """No edge is known better than that."""
+
+POWER = 8
+"""Of the spread in the weights. Cross-validated on WIDER FACE: powers 2, 4, 8 give AP medium at IoU 0.7 of .661, .664, .674 with
+the embedded members, .685, .688, .695 with those of `bench`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,7 +126,7 @@ def _weighted_median(values: Float64Array, weight: Float64Array) -> float:
 def fuse_edges(
     boxes: Float64Array, spread: Float64Array, scores: Float64Array, face: npt.NDArray[np.intp], faces: int
 ) -> Float64Array:
-    """(faces, 4) fused boxes: each edge is the mean of the opinions, weighted by 1 / spread^2 and the root of the score.
+    """(faces, 4) fused boxes: each edge is the mean of the opinions, weighted by score / spread^`POWER`.
 
     Args:
         boxes: (r, 4) opinions in picture pixels.
@@ -130,7 +135,9 @@ def fuse_edges(
         face: (r,) fused face that each belongs to.
         faces: how many there are; each has at least one opinion.
     """
-    weight = np.sqrt(np.maximum(scores, 1e-6))[:, None] / np.maximum(spread, LEAST_PIXELS) ** 2
+    side = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], LEAST_PIXELS), axis=1))[:, None]
+    share = np.maximum(spread, LEAST_PIXELS) / side / PRIOR_SPREAD
+    weight = np.maximum(scores, 1e-6)[:, None] / share**POWER
     mass = np.stack([np.bincount(face, w, minlength=faces) for w in weight.T], axis=1)
     total = np.stack([np.bincount(face, w * b, minlength=faces) for w, b in zip(weight.T, boxes.T, strict=True)], axis=1)
     return np.asarray(total / np.maximum(mass, np.finfo(np.float64).tiny))
