@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from auto_annotator.bridge.decisions import decide
+from auto_annotator.bridge.decisions import Decision, decide, links_of
 from auto_annotator.bridge.marks import Mark, digest, parse_mark, token
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -124,6 +124,29 @@ def test_a_text_that_is_no_id_is_a_person_too(album):
     assert album.person(a[0]) == album.person(a[1]) == "the man in red"
     marks = [parse_mark(album.faces[n].attributes["face_key"]) for n in a]
     assert all("red" not in str(mark) for mark in marks)
+
+
+def test_an_id_that_stands_for_a_text_is_free_for_somebody_else(album):
+    a, b = rows(album, 3), rows(album, 1)
+    for number in a:
+        album.say(number, person="the man in red")
+    album.run()
+    made_up = album.identities.typed["the man in red"]
+    for number in b:
+        album.say(number, person=made_up)
+    album.run()
+    new = {album.add(1): made_up, album.add(3): "the man in red"}
+    album.run()
+    assert {number: album.person(number) for number in new} == new
+    assert album.run().changed == ()
+
+
+def test_who_is_not_somebody_is_not_whom_that_one_became():
+    not_one, two = Decision(apart=("p0001",)), Decision(machine="p0002")
+    ends = {"p0001": "p0002", "p0002": "p0002"}
+    assert links_of([not_one, two], [0.5, 0.5], ends.__getitem__, ends).cannot.tolist() == [[0, 1]]
+    said = Decision(apart=("p0001",), person="p0002")
+    assert links_of([said, two], [0.5, 0.5], ends.__getitem__, ends).cannot.tolist() == []
 
 
 def test_one_name_names_everybody(album):

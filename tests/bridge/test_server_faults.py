@@ -199,6 +199,22 @@ def test_giving_up_says_that_one_may_go_on(fake, server, waits):
     assert fake.writes == 3
 
 
+def test_an_update_that_meets_the_one_before_it_is_tried_again(fake, server, waits):
+    job = fake.make_task(frames=1).jobs[0].id
+    fake.fault("status", status=504, method="PATCH")
+    fake.fault("status", status=400, method="PATCH")
+    todo = [[Write(action="update", body={})]] * 3
+    converge(server, job, lambda now: todo.pop() if todo else [])
+    assert fake.writes == 3 and len(waits) == 2
+
+
+def test_an_update_that_is_refused_at_once_is_wrong(fake, server):
+    job = fake.make_task(frames=1).jobs[0].id
+    fake.fault("status", status=400, method="PATCH")
+    with pytest.raises(ServerError, match="400"):
+        converge(server, job, lambda now: [Write(action="update", body={})])
+
+
 def test_progress_counts_as_a_new_start(fake, server, waits):
     task = fake.make_task(frames=1)
     job, label = task.jobs[0].id, server.tasks(tasks=[task.id])[0].labels[0].id

@@ -58,12 +58,13 @@ def converge(
     """
     backoff = backoff_of_environment()
     failures, stubborn, fewest = 0, 0, math.inf
+    unsure: Unsure | None = None
     while True:
         now, first = server.annotations(job) if first is None else first, None
         writes = pending(now)
         if not writes:
             return now
-        done, unsure = _send(server, job, writes)
+        done, unsure = _send(server, job, writes, shaken=unsure is not None)
         if unsure is None:
             failures, stubborn = 0, stubborn + 1
             if stubborn > STUBBORN:
@@ -83,11 +84,19 @@ def converge(
         pause(seconds)
 
 
-def _send(server: Server, job: int, writes: list[Write]) -> tuple[int, Unsure | None]:
-    """How many requests were done, and the error that stopped them."""
+def _send(server: Server, job: int, writes: list[Write], *, shaken: bool) -> tuple[int, Unsure | None]:
+    """How many requests were done, and the error that stopped them.
+
+    An update deletes and inserts the same ids. Where the update before it is still at work at the server (`shaken`: nobody knows
+    how it ended), the second one is refused with 400 for a key that exists: then the job is read again too.
+    """
     for done, write in enumerate(writes):
         try:
             server.patch(job, write.action, write.body)
         except Unsure as error:
             return done, error
+        except ServerError as error:
+            if not (shaken and error.status == 400 and write.action == "update"):
+                raise
+            return done, Unsure(str(error), status=error.status)
     return len(writes), None

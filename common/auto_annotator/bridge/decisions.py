@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -105,13 +105,20 @@ class Links:
     never: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def links_of(decisions: Sequence[Decision], quality: npt.ArrayLike, same: Callable[[str], str] = lambda person: person) -> Links:
+def links_of(
+    decisions: Sequence[Decision],
+    quality: npt.ArrayLike,
+    same: Callable[[str], str] = lambda person: person,
+    ever: Iterable[str] = (),
+) -> Links:
     """Turn decisions into links.
 
     Args:
         decisions: of each face.
         quality: (n,) 0..1; the best faces speak for a person.
         same: what an id stands for (aliases lead to the id they were merged into).
+        ever: everybody as CVAT shows them, those too whom no face has any more: a face that is not somebody is not the one either
+            into whom that one was merged.
     """
     told, given = _by_person(decisions, np.asarray(quality, float), same)
     must = [(rows[i], rows[i + 1]) for rows in told.values() for i in range(len(rows) - 1)]
@@ -119,7 +126,7 @@ def links_of(decisions: Sequence[Decision], quality: npt.ArrayLike, same: Callab
     heads = [rows[0] for _, rows in sorted(told.items())]
     first, second = np.triu_indices(len(heads), 1)
     different = np.array(heads, np.int64)
-    cannot = [*zip(different[first].tolist(), different[second].tolist(), strict=True), *_apart(decisions, told, given, same)]
+    cannot = [*zip(different[first].tolist(), different[second].tolist(), strict=True), *_apart(decisions, told, given, same, ever)]
     return Links(
         must=np.array(must, np.int64).reshape(-1, 2),
         cannot=np.array(cannot, np.int64).reshape(-1, 2),
@@ -143,16 +150,21 @@ def _by_person(
 
 
 def _apart(
-    decisions: Sequence[Decision], told: Mapping[str, list[int]], given: Mapping[str, list[int]], same: Callable[[str], str]
+    decisions: Sequence[Decision],
+    told: Mapping[str, list[int]],
+    given: Mapping[str, list[int]],
+    same: Callable[[str], str],
+    ever: Iterable[str],
 ) -> list[tuple[int, int]]:
     """Faces and those who speak for the people they are not; marks name people as CVAT shows them."""
-    shown = {token(value): same(value) for value in {decision.now for decision in decisions} - {""}}
+    shown = {token(value): same(value) for value in ({decision.now for decision in decisions} | set(ever)) - {""}}
     speakers = {mark: [*told.get(person, [])[:1], *given.get(person, [])] for mark, person in shown.items()}
     return [
         (row, other)
         for row, decision in enumerate(decisions)
         if not decision.never
         for apart in decision.apart
+        if not decision.person or shown.get(apart) != same(decision.person)  # the last word counts: they were merged since
         for other in speakers.get(apart, [])
         if other != row
     ]

@@ -54,7 +54,8 @@ def identify(
     known = named(completed(identities, decisions), decisions)
     first = looks.starts(len(faces))
     best = np.maximum.reduceat(looks.quality, first) if len(faces) else looks.quality
-    links = links_of(decisions, best, lambda person: known.registry.resolve(known.inside(person)))
+    ever = map(known.outside, known.registry.people)
+    links = links_of(decisions, best, lambda person: known.registry.resolve(known.inside(person)), ever)
     before = _before(faces, decisions, known)
     clusters = clustering(
         looks.vectors,

@@ -104,15 +104,17 @@ def write_identities(path: Path, identities: Identities) -> None:
 def completed(identities: Identities, decisions: Sequence[Decision]) -> Identities:
     """With everybody who is in CVAT and not in the state: a lost state is made anew this way.
 
-    An id that was merged into another and that a person gives to a face again stands for itself again.
+    An id that was merged into another and that a person gives to a face again stands for itself again. An id that stands for a text
+    is never shown in CVAT: where a person makes it up, it is a text like any other.
     """
     registry, typed = identities.registry, dict(identities.typed)
     people, top = dict(registry.people), registry.next_number
-    values = sorted({decision.now for decision in decisions} - {""})
-    for value in (v for v in values if _is_id(v)):
+    values = sorted({decision.now for decision in decisions} - {""} - set(typed))
+    hidden = set(typed.values())
+    for value in (v for v in values if _is_id(v) and v not in hidden):
         people.setdefault(value, Person(id=value, created=registry.run))
         top = max(top, age(value) + 1)
-    for value in (v for v in values if not _is_id(v) and v not in typed):
+    for value in (v for v in values if not _is_id(v) or v in hidden):
         typed[value] = person_id(top)
         people[typed[value]] = Person(id=typed[value], created=registry.run)
         top += 1
