@@ -62,7 +62,10 @@ def with_attributes(item: Mapping[str, Any], label: LabelInfo, values: Mapping[s
     listed = [value["spec_id"] for value in item.get("attributes") or ()]
     kept = [{**value, "value": changed.get(value["spec_id"], value["value"])} for value in item.get("attributes") or ()]
     added = [{"spec_id": number, "value": value} for number, value in changed.items() if number not in listed]
-    return {**item, "attributes": kept + added}
+    whole = {
+        name: value for name, value in item.items() if name != "source" or value is not None
+    }  # null in old rows, refused on write
+    return {**whole, "attributes": kept + added}
 
 
 def attribute_list(label: LabelInfo, values: Mapping[str, str]) -> list[dict[str, Any]]:
