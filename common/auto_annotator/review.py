@@ -54,7 +54,7 @@ class ReviewSettings:
         side_below: geometric mean side in pixels.
         duplicate_above: share of the smaller box that lies in that of a better face, times the better one's score.
         error_above: a box more likely wrong than this is flagged and no other, where that likelihood is known; what else speaks
-            against a box then only explains the flag. None = each limit flags by itself.
+            against a box then only explains the flag, but for the border. None = each limit flags by itself.
         landmarks_expected: False for an ensemble without landmark models: their absence is then no reason.
     """
 
@@ -138,7 +138,8 @@ def _box_flags(
         return flags
     likely = doubts.wrong > settings.error_above
     explained = np.any(list(flags.values()), axis=0)
-    return {code: flag & likely for code, flag in flags.items()} | {"loose_box": likely & ~explained}
+    border = flags["at_border"]  # no matter of likelihood: how far a cut face should reach is for a person to say
+    return {code: flag & likely for code, flag in flags.items()} | {"loose_box": likely & ~explained, "at_border": border}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
