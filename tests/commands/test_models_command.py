@@ -8,7 +8,7 @@ import pytest
 
 from auto_annotator.weights import registry
 
-WIDTH = 110
+WIDTH = 112
 """Columns that the list may take in a terminal."""
 
 

@@ -33,7 +33,7 @@ NAMES = sorted(BODIES)
 class Warm:
     """A pipeline that can be warmed up."""
 
-    ensemble = SimpleNamespace(config=SimpleNamespace(weight_names=("some-weight",)))
+    ensemble = SimpleNamespace(config=SimpleNamespace(weight_names=("some-weight",)), refiners=())
     warm = 0
 
     def warm_up(self) -> None:

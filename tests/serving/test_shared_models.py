@@ -24,7 +24,7 @@ IMAGE = as_base64(png(color=(250, 60, 60)))
 
 
 class Detector(ColourDetector):
-    ensemble = SimpleNamespace(config=SimpleNamespace(weight_names=()))
+    ensemble = SimpleNamespace(config=SimpleNamespace(weight_names=()), refiners=())
 
     def warm_up(self) -> None:
         pass

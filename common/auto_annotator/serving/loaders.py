@@ -9,7 +9,6 @@ import numpy as np
 
 from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.pipeline import FaceClustering
-from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.serving.cluster_requests import Method
 from auto_annotator.serving.clustering import Clustering, FaceClusters
 from auto_annotator.serving.descriptor import FaceDescriptor
@@ -46,7 +45,7 @@ def load_face_descriptor(models: Models) -> Service:
         detection=models.detection,
         description=models.description,
         settings=models.settings,
-        points=FacePoints(models.detection.ensemble),
+        points=models.points,
     )
     return Service(answer=answer, facts=models.facts(described=True))
 

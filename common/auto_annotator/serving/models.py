@@ -10,6 +10,7 @@ from typing import Any
 
 from auto_annotator.config import Settings
 from auto_annotator.pipeline import FaceDescription, FaceDetection, build_description, build_pipeline
+from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.serving.replies import Reply
 from auto_annotator.weights import registry
 
@@ -60,6 +61,11 @@ class Models:
             AutoAnnotatorError: if settings, weights or the device are wrong.
         """
         return build_description(self.settings)
+
+    @cached_property
+    def points(self) -> FacePoints:
+        """The landmark models alone, for faces whose boxes are known."""
+        return FacePoints(self.detection.ensemble)
 
     def facts(self, *, described: bool = False) -> dict[str, Any]:
         """What runs, for a log."""
