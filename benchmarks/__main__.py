@@ -11,7 +11,6 @@ NAMES = (
     "fusion_speed",
     "speed",
     "memory",
-    "accuracy",
     "systems",
     "mosaics",
     "landmarks",

@@ -12,13 +12,9 @@ from tqdm import tqdm
 
 from auto_annotator.config import load_settings
 from auto_annotator.ensemble import Ensemble, Member, build_ensemble
-from auto_annotator.fusion.boxes import FusionSettings, Source
-from auto_annotator.fusion.calibration import Curve
-from auto_annotator.fusion.faces import fuse_faces
+from auto_annotator.fusion.boxes import Source
 from auto_annotator.types import Faces
 from benchmarks.common import CACHE, load
-
-Curves = dict[str, dict[str, Curve]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +29,7 @@ class Look:
 
 def ensemble_without_calibration(name: str = "embedded") -> Ensemble:
     """The ensemble with raw scores."""
-    built = build_ensemble(load_settings(ensemble=name))
-    members = tuple(Member(index=m.index, config=m.config, detector=m.detector, curves={}) for m in built.members)
-    return Ensemble(config=built.config, members=members, refiners=built.refiners, devices=built.devices)
+    return build_ensemble(load_settings(ensemble=name), calibrated=False)
 
 
 def looks(ensemble: Ensemble, paths: Sequence[Path]) -> list[list[Look]]:
@@ -69,17 +63,3 @@ def _looks(member: Member, path: Path, cache: Path) -> list[Look]:
             )
             for plan in member.plans(width, height)
         ]
-
-
-def fuse(picture: Sequence[Look], members: Sequence[str], settings: FusionSettings, curves: Curves, final: Curve | None) -> Faces:
-    """The fused faces of one picture's looks, as the pipeline would give them (without refiners and threshold)."""
-    lists = [_calibrated(look.faces, curves.get(look.member, {}).get(look.view)) for look in picture]
-    faces, _, _ = fuse_faces(lists, [look.source for look in picture], members, settings, None)
-    return _calibrated(faces, final)
-
-
-def _calibrated(faces: Faces, curve: Curve | None) -> Faces:
-    if curve is None:
-        return faces
-    scores = np.clip(np.asarray(curve(faces.scores), np.float32), 0, 1)
-    return Faces(boxes=faces.boxes, scores=scores, landmarks=faces.landmarks)
