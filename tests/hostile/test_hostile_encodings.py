@@ -70,7 +70,7 @@ MODES = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_shows_the_same_face(mode, answer, astronaut, original):
-    # Of a picture in dots only CenterFace is sure: a score of 0.59, below the ensemble's own threshold, above what this caller asks for.
+    # Of a picture in dots only CenterFace is sure: the score is 0.59, below the ensemble's own threshold.
     request = {"threshold": 0.5} if mode == "1" else {}
     found = answer(MODES[mode](astronaut), **request)
     assert same_faces(found.boxes, original.boxes, SAME_DITHERED if mode == "1" else SAME)
