@@ -68,11 +68,40 @@ def build_ensemble(settings: Settings, *, calibrated: bool = True) -> Ensemble:
     """
     config = load_ensemble(settings.ensemble)
     require_licences(config)
+    build, devices = _workshop(settings, sharing=len(config.members))
+    calibration = load_calibration(settings.ensemble, config) if calibrated else Calibration()
+    detectors = [build(m) for m in config.members]
+    few_shapes = any(device != "cpu" for device in devices)
+    members = tuple(
+        Member(index=i, config=m, detector=detector, curves=calibration.views.get(m.name, {}), few_shapes=few_shapes)
+        for i, (m, detector) in enumerate(zip(config.members, detectors, strict=True))
+    )
+    refiners = _refiners(config, build)
+    return Ensemble(
+        config=config, members=members, refiners=refiners, calibration=calibration, devices=tuple(dict.fromkeys(devices))
+    )
+
+
+def build_refiners(settings: Settings) -> tuple[NamedRefiner, ...]:
+    """The landmark models of the ensemble alone, for faces whose boxes are known.
+
+    Raises:
+        ConfigError: if the file or a class is wrong.
+        WeightsError: if a weight file is missing or has another hash.
+        DeviceError: if the GPU that was asked for is not there.
+    """
+    config = load_ensemble(settings.ensemble)
+    require_licences(config)
+    return _refiners(config, _workshop(settings)[0])
+
+
+def _workshop(settings: Settings, *, sharing: int = 1) -> tuple[Callable[[PartConfig], Any], list[str]]:
+    """What builds the parts of an ensemble, and the devices that their sessions turn out to use."""
     runtime = Runtime(
         device=settings.device, allow_cpu=settings.allow_cpu, threads=settings.threads, gpu_memory_mb=settings.gpu_memory_mb
     )
     if settings.side_by_side:
-        runtime = runtime.shared_between(len(config.members))
+        runtime = runtime.shared_between(sharing)
     devices: list[str] = []
 
     def open_session(path: Path) -> Session:
@@ -83,17 +112,11 @@ def build_ensemble(settings: Settings, *, calibrated: bool = True) -> Ensemble:
     def build(part: PartConfig) -> Any:
         return build_part(part, settings.models, open_session, beside=ensemble_path(settings.ensemble).parent)
 
-    calibration = load_calibration(settings.ensemble, config) if calibrated else Calibration()
-    detectors = [build(m) for m in config.members]
-    few_shapes = any(device != "cpu" for device in devices)
-    members = tuple(
-        Member(index=i, config=m, detector=detector, curves=calibration.views.get(m.name, {}), few_shapes=few_shapes)
-        for i, (m, detector) in enumerate(zip(config.members, detectors, strict=True))
-    )
-    refiners = tuple(NamedRefiner(config=r, refiner=build(r)) for r in config.refiners)
-    return Ensemble(
-        config=config, members=members, refiners=refiners, calibration=calibration, devices=tuple(dict.fromkeys(devices))
-    )
+    return build, devices
+
+
+def _refiners(config: EnsembleConfig, build: Callable[[PartConfig], Any]) -> tuple[NamedRefiner, ...]:
+    return tuple(NamedRefiner(config=refiner, refiner=build(refiner)) for refiner in config.refiners)
 
 
 def require_licences(config: EnsembleConfig) -> None:

@@ -193,3 +193,13 @@ def test_on_a_gpu_all_pictures_make_a_handful_of_shapes_and_the_same_faces(tmp_p
         assert coarse_faces.boxes == pytest.approx(fine_faces.boxes)
     shapes = set(member.detector.calls)
     assert {s for s in shapes if s[1] == 768} == {(256, 768, 3), (512, 768, 3), (768, 768, 3)}
+
+
+def test_the_refiners_alone_are_those_of_the_whole_ensemble(monkeypatch):
+    from auto_annotator import ensemble as module
+
+    built = []
+    monkeypatch.setattr(module, "build_part", lambda part, *_, **__: built.append(part.name) or part.name)
+    settings = load_settings(ensemble="embedded")
+    alone = module.build_refiners(settings)
+    assert [r.config.name for r in alone] == built == [r.name for r in module.load_ensemble("embedded").refiners]

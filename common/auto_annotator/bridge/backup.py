@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from auto_annotator.bridge.judging import Goal
+from auto_annotator.bridge.own_files import read_own
 from auto_annotator.bridge.plan import FaceRef, Kind, Plan
 from auto_annotator.errors import ConfigError
 from auto_annotator.exchange.files import replacing
@@ -147,15 +148,7 @@ def read_backup(path: Path) -> Backup:
     Raises:
         ConfigError: if it is not there, or is not a backup of this version.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"backup {path}: cannot be read ({error.strerror}); `auto-annotator cvat push` writes one") from error
-    except ValueError as error:
-        raise ConfigError(f"backup {path}: got a file that is not JSON, expected a backup of `auto-annotator cvat push`") from error
-    kind, version = (data.get("kind"), data.get("version")) if isinstance(data, dict) else (None, None)
-    if kind != KIND or version != VERSION:
-        raise ConfigError(f"backup {path}: got {kind!r} version {version!r}, expected {KIND!r} version {VERSION}")
+    data = read_own(path, "backup", KIND, VERSION, hint="`auto-annotator cvat push` writes one")
     try:
         return Backup(
             server=str(data["server"]),

@@ -18,6 +18,7 @@ from auto_annotator.bridge.vector_cache import Described, VectorCache, look_key
 from auto_annotator.errors import AutoAnnotatorError, ImageError
 from auto_annotator.pipeline import FaceDescription
 from auto_annotator.pipeline.points import FacePoints
+from auto_annotator.pipeline.protocols import MakesVectors
 from auto_annotator.types import Descriptors, Faces, Image
 
 if TYPE_CHECKING:
@@ -28,24 +29,8 @@ log = logging.getLogger(__name__)
 NOT_DESCRIBED = "no_descriptor"
 
 
-class Describer(Protocol):
+class Describer(MakesVectors, Protocol):
     """Who makes descriptors: models on this machine, or a deployed function."""
-
-    @property
-    def model_set(self) -> str:
-        """Name of the ensemble."""
-
-    @property
-    def model_hash(self) -> str:
-        """What the vectors depend on."""
-
-    @property
-    def dimension(self) -> int:
-        """Numbers of a vector."""
-
-    @property
-    def threshold(self) -> float | None:
-        """Calibrated cosine, None = nobody has measured it."""
 
     def describe(self, data: bytes, image: Image, looks: Sequence[Look]) -> Descriptors:
         """Describe the faces of one frame, given as file and as RGB picture."""

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from auto_annotator.bridge.own_files import read_own
 from auto_annotator.errors import ConfigError
 from auto_annotator.exchange.files import replacing
 
@@ -209,18 +210,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         ConfigError: if it is not there, or is not a plan of this version.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"plan {path}: cannot be read ({error.strerror}); `auto-annotator cvat cluster` writes one") from error
-    except ValueError as error:
-        raise ConfigError(f"plan {path}: got a file that is not JSON, expected a plan of `auto-annotator cvat cluster`") from error
-    if not isinstance(data, dict) or data.get("kind") != KIND or data.get("version") != VERSION:
-        raise ConfigError(
-            f"plan {path}: got {data.get('kind')!r} version {data.get('version')!r}, expected {KIND!r} version {VERSION}"
-            if isinstance(data, dict)
-            else f"plan {path}: got no JSON object, expected a plan of `auto-annotator cvat cluster`"
-        )
+    data = read_own(path, "plan", KIND, VERSION, hint="`auto-annotator cvat cluster` writes one")
     try:
         return _plan(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from auto_annotator.bridge.decisions import Decision
+from auto_annotator.bridge.own_files import read_own
 from auto_annotator.clustering.registry import Person, Registry, age, person_id
 from auto_annotator.errors import ConfigError
 from auto_annotator.exchange.files import replacing
@@ -65,16 +66,9 @@ def read_identities(path: Path, server: str) -> Identities:
     Raises:
         ConfigError: if it is damaged, or of another server.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return Identities(server=server)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({type(error).__name__}); remove it, ids are then read back from CVAT"
-        ) from error
-    if not isinstance(data, dict) or data.get("kind") != KIND or data.get("version") != VERSION:
-        raise ConfigError(f"{path}: got another kind of file, expected {KIND} version {VERSION}: name another plan with --output")
+    data = read_own(path, "identities", KIND, VERSION, hint="remove it, ids are then read back from CVAT")
     if data.get("server") != server:
         raise ConfigError(f"{path}: belongs to another CVAT server than {server}: name another plan with --output")
     try:

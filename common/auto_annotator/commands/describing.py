@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -18,33 +17,15 @@ from auto_annotator.errors import ConfigError, ImageError
 from auto_annotator.exchange.descriptors_file import MAX_TEXT, DescribedFaces, read_descriptors, write_descriptors
 from auto_annotator.exchange.journal import DescribedPicture, Journal, digest_of, journal_path, pictures_of, read_journal
 from auto_annotator.exchange.keys import face_keys
+from auto_annotator.pipeline.protocols import DescribesFaces
 from auto_annotator.reports.records import Record
-from auto_annotator.types import Descriptors, Faces, Image
+from auto_annotator.types import Faces, Image
 
 MISSING, CHANGED = "missing_picture", "changed_picture"
 """Failure codes of faces whose picture is not where it was, or has another size than when its faces were found."""
 
 Find = Callable[[str], Path | None]
 """Name of a picture in the records -> where it lies, None = nowhere."""
-
-
-class Describe(Protocol):
-    """What `FaceDescription` is."""
-
-    @property
-    def model_set(self) -> str:
-        """Name of the ensemble."""
-
-    @property
-    def model_hash(self) -> str:
-        """Hash of all that vectors depend on."""
-
-    @property
-    def dimension(self) -> int:
-        """Numbers per vector."""
-
-    def __call__(self, image: Image, faces: Faces) -> Descriptors:
-        """Describe the faces of one picture."""
 
 
 @dataclass(slots=True)
@@ -89,7 +70,7 @@ def describe_faces(
     records: Iterable[Record],
     find: Find,
     output: Path,
-    description: Describe,
+    description: DescribesFaces,
     *,
     max_pixels: int,
     resume: bool = False,
@@ -187,7 +168,7 @@ def _split(
 def _loop(
     records: Sequence[Record],
     found: Mapping[str, Path],
-    description: Describe,
+    description: DescribesFaces,
     done: dict[str, DescribedPicture],
     journal: Journal,
     summary: Summary,
@@ -212,7 +193,7 @@ def _loop(
             take(record, _described(record, image, description))
 
 
-def _described(record: Record, image: Image | Exception, description: Describe) -> DescribedPicture:
+def _described(record: Record, image: Image | Exception, description: DescribesFaces) -> DescribedPicture:
     """The descriptors of one picture; whatever goes wrong with it, the run of thousands goes on."""
     faces = faces_of(record)
     try:
@@ -245,7 +226,7 @@ def _failed(record: Record, dimension: int, code: str) -> DescribedPicture:
     )
 
 
-def _content(wanted: Mapping[str, Record], done: Mapping[str, DescribedPicture], description: Describe) -> DescribedFaces:
+def _content(wanted: Mapping[str, Record], done: Mapping[str, DescribedPicture], description: DescribesFaces) -> DescribedFaces:
     """All faces in the order of the records."""
     names = [name for name in wanted if name in done and done[name].failures]
     columns = [faces_of(wanted[name]) for name in names]

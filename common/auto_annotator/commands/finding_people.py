@@ -8,12 +8,13 @@ from typing import Literal
 
 from auto_annotator.clustering.settings import ClusteringSettings
 from auto_annotator.commands.clustering import Clustering, Said, cluster_faces, workspace_of
-from auto_annotator.commands.describing import Describe, Summary, describe_faces
+from auto_annotator.commands.describing import Summary, describe_faces
 from auto_annotator.commands.pictures import Picture
 from auto_annotator.config import Settings
 from auto_annotator.exchange.clusters_file import ClusterFile, read_clusters, write_clusters
 from auto_annotator.exchange.descriptors_file import DescribedFaces
 from auto_annotator.exchange.journal import journal_path
+from auto_annotator.pipeline.protocols import DescribesFaces
 from auto_annotator.reports.people_page import write_people_page
 from auto_annotator.reports.records import Record, read_records
 
@@ -35,7 +36,7 @@ def picture_records(pictures: Sequence[Picture], path: Path) -> list[Record]:
 
 
 def describe_folder(
-    records: Sequence[Record], paths: Mapping[str, Path], out: Path, settings: Settings, describe: Describe
+    records: Sequence[Record], paths: Mapping[str, Path], out: Path, settings: Settings, describe: DescribesFaces
 ) -> Summary:
     """Describe the faces of records; those that were described before are kept.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.ensemble import Ensemble
+from auto_annotator.ensemble import NamedRefiner
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
 from auto_annotator.pipeline.detection import problem_of
 from auto_annotator.types import Faces, Float32Array, Image
@@ -22,11 +23,11 @@ class FacePoints:
     """Places points in given boxes.
 
     Args:
-        ensemble: its refiners are used; without any, no points are found.
+        refiners: of an ensemble; without any, no points are found.
     """
 
-    def __init__(self, ensemble: Ensemble) -> None:
-        self._refiners = ensemble.refiners
+    def __init__(self, refiners: Sequence[NamedRefiner]) -> None:
+        self._refiners = refiners
 
     def __call__(self, image: Image, boxes: npt.ArrayLike) -> Float32Array:
         """Find the points.

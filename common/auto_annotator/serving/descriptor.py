@@ -12,6 +12,7 @@ from auto_annotator.config import Settings
 from auto_annotator.crops import usable_boxes
 from auto_annotator.exchange.vectors import encode_vector
 from auto_annotator.imageio import decode_base64
+from auto_annotator.pipeline.protocols import DescribesFaces
 from auto_annotator.serving import values
 from auto_annotator.serving.replies import Answer, Reply, RequestError, handle_object
 from auto_annotator.serving.requests import Pipeline, parse_image, parse_threshold
@@ -29,31 +30,12 @@ DIGITS = 2
 """Decimals of a coordinate, as in the replies to CVAT."""
 
 
-class Description(Protocol):
+class Description(DescribesFaces, Protocol):
     """What the functions need of `pipeline.FaceDescription`."""
-
-    @property
-    def model_set(self) -> str:
-        """Name of the ensemble of recognisers."""
-
-    @property
-    def model_hash(self) -> str:
-        """What the vectors depend on."""
-
-    @property
-    def dimension(self) -> int:
-        """Numbers of a vector."""
-
-    @property
-    def threshold(self) -> float | None:
-        """Cosine from which two faces are more likely one person than two, None = not measured."""
 
     @property
     def device(self) -> str:
         """Where the models run."""
-
-    def __call__(self, image: Image, faces: Faces) -> Descriptors:
-        """Describe the faces of one RGB picture; rows as in `faces`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

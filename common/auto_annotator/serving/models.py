@@ -65,7 +65,7 @@ class Models:
     @cached_property
     def points(self) -> FacePoints:
         """The landmark models alone, for faces whose boxes are known."""
-        return FacePoints(self.detection.ensemble)
+        return FacePoints(self.detection.ensemble.refiners)
 
     def facts(self, *, described: bool = False) -> dict[str, Any]:
         """What runs, for a log."""

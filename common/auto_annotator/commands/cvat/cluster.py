@@ -119,13 +119,13 @@ def workers(args: argparse.Namespace, settings: Settings) -> tuple[Describer, Cl
 
         return deployed_workers(args.functions)
     from auto_annotator.bridge.describing import LocalDescriber
-    from auto_annotator.ensemble import build_ensemble
+    from auto_annotator.ensemble import build_refiners
     from auto_annotator.pipeline import FaceClustering, FaceDescription, require_device
     from auto_annotator.pipeline.points import FacePoints
 
     description = FaceDescription.from_settings(settings)
     require_device(settings, description.device)
-    return LocalDescriber(description, FacePoints(build_ensemble(settings))), FaceClustering()
+    return LocalDescriber(description, FacePoints(build_refiners(settings))), FaceClustering()
 
 
 def describe(
