@@ -156,16 +156,22 @@ def describe(
             ) from None
 
 
+def count_of(number: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def say(plan: Plan) -> None:
     """What a person wants to know before looking at the sheet."""
     several = sum(person.faces > 1 for person in plan.people)
     nobody = sum(not face.person for face in plan.faces)
     human = sum(face.human for face in plan.faces)
-    where = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
+    where = count_of(len(plan.tasks), "task")
+    questions = count_of(len(plan.suggestions), "question")
     lines = [
-        f"{len(plan.faces)} faces in {where}: {several} people with several faces, {len(plan.people) - several} seen once,"
+        f"{count_of(len(plan.faces), 'face')} in {where}: {several} people with several faces, {len(plan.people) - several} seen once,"
         f" {nobody} faces of nobody; {human} decided by people",
-        f"{len(plan.changed)} faces to write, {len(plan.pairs)} pairs of people may be one, {len(plan.suggestions)} questions",
+        f"{len(plan.changed)} faces to write, {len(plan.pairs)} pairs of people may be one, {questions}",
     ]
     kinds = Counter(change.kind for change in plan.changes)
     if kinds:
