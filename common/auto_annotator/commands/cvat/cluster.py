@@ -169,8 +169,8 @@ def say(plan: Plan) -> None:
     where = count_of(len(plan.tasks), "task")
     questions = count_of(len(plan.suggestions), "question")
     lines = [
-        f"{count_of(len(plan.faces), 'face')} in {where}: {several} people with several faces, {len(plan.people) - several} seen once,"
-        f" {nobody} faces of nobody; {human} decided by people",
+        f"{count_of(len(plan.faces), 'face')} in {where}: {several} people with several faces,"
+        f" {len(plan.people) - several} seen once, {nobody} faces of nobody; {human} decided by people",
         f"{len(plan.changed)} faces to write, {len(plan.pairs)} pairs of people may be one, {questions}",
     ]
     kinds = Counter(change.kind for change in plan.changes)
