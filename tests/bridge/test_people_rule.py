@@ -93,6 +93,18 @@ def test_a_cleared_face_does_not_go_back(album):
         assert album.person(a) != old
 
 
+def test_an_id_whose_faces_were_all_cleared_is_not_given_again():
+    album = Album()
+    faces = [album.add(1), album.add(1)]
+    album.run()
+    old = album.person(faces[0])
+    for number in faces:
+        album.say(number, person="")
+    for _ in range(2):
+        album.run(lost_state=True)
+        assert all(album.person(number) != old for number in faces)
+
+
 def test_human_words_join_two_clusters(album):
     keep, others = album.person(rows(album, 1)[0]), rows(album, 2)
     for number in others:

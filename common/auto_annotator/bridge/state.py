@@ -105,6 +105,10 @@ def completed(identities: Identities, decisions: Sequence[Decision]) -> Identiti
     people, top = dict(registry.people), registry.next_number
     values = sorted({decision.now for decision in decisions} - {""} - set(typed))
     hidden = set(typed.values())
+    # Somebody whose last face was taken away stands in marks only; a new person must not get that id.
+    for value in sorted({one for decision in decisions for one in decision.apart if _is_id(one)} - hidden):
+        people.setdefault(value, Person(id=value, created=registry.run))
+        top = max(top, age(value) + 1)
     for value in (v for v in values if _is_id(v) and v not in hidden):
         people.setdefault(value, Person(id=value, created=registry.run))
         top = max(top, age(value) + 1)
