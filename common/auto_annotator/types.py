@@ -180,6 +180,8 @@ class Detection:
         reasons: for each face the codes of why a person should look; empty = no need.
         review_scores: (n,) float32, how likely the face needs a correction, 0..1: the order in which a person should look; None =
             not known, as without a model of errors in the calibration.
+        hidden: (n, 5) bool, points that the head itself hides, such as the far eye of a profile; where they are placed is a guess.
+            None = not judged.
         problems: members that did not answer for this picture.
         seconds: wall time in seconds by stage (`members/<name>`, `fuse`, ...).
     """
@@ -192,10 +194,17 @@ class Detection:
     problems: tuple[Problem, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     review_scores: Float32Array | None = None
+    hidden: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.review_scores is not None:
             object.__setattr__(self, "review_scores", _column(self.review_scores, (len(self.faces),), "review_scores"))
+        if self.hidden is not None:
+            hidden = np.array(self.hidden, np.bool_).reshape(-1, len(LANDMARK_NAMES))
+            if len(hidden) != len(self.faces):
+                raise ValueError(f"hidden: got {len(hidden)} rows for {len(self.faces)} faces")
+            hidden.flags.writeable = False
+            object.__setattr__(self, "hidden", hidden)
         if not len(self.faces) == len(self.votes) == len(self.reasons):
             raise ValueError(f"rows differ: {len(self.faces)} faces, {len(self.votes)} votes, {len(self.reasons)} reasons")
 

@@ -71,3 +71,16 @@ def test_votes_count_the_members_that_saw_a_face():
 def test_a_detection_has_one_row_of_votes_and_reasons_for_each_face():
     with pytest.raises(ValueError, match="rows differ"):
         Detection(width=4, height=4, faces=faces(1), votes=Votes.empty(["a"]), reasons=())
+
+
+def test_hidden_points_have_a_row_for_each_face_and_stay_as_they_are() -> None:
+    votes = Votes(members=("a",), scores=np.ones((1, 1)), edge_spread=np.zeros((1, 4)), landmark_spread=np.zeros((1, 5)))
+    own = np.array([[True, False, False, False, True]])
+    detection = Detection(width=4, height=4, faces=faces(1), votes=votes, reasons=((),), hidden=own)
+    own[:] = False
+    assert detection.hidden is not None
+    assert detection.hidden.tolist() == [[True, False, False, False, True]]
+    with pytest.raises(ValueError, match="read-only"):
+        detection.hidden[0, 0] = False
+    with pytest.raises(ValueError, match="hidden"):
+        Detection(width=4, height=4, faces=faces(1), votes=votes, reasons=((),), hidden=np.zeros((2, 5), bool))
