@@ -1,14 +1,16 @@
-"""Labelled sets from disk: WIDER FACE as its authors give it, and a folder with `annotations.json`.
+"""Labelled sets from disk: our own folders, WIDER FACE as its authors give it, exports of CVAT, and COCO.
 
     read_labelled(DATA)
 
-DATA is either
+DATA is one of these, as a folder or as a .zip of it:
 
 - a folder with `images/` and `annotations.json` (or `landmarks.json`): a list of objects with `file` and `boxes_xywh` (one box per
-  face) or `landmarks5` (five points of the one labelled face), optionally `box`, `event`, `attributes`, `keep`; or
+  face) or `landmarks5` (five points of the one labelled face), optionally `box`, `event`, `attributes`, `keep`;
 - a folder of WIDER FACE: `wider_face_split/wider_face_val_bbx_gt.txt`, `WIDER_val/images/<event>/`, and for the official levels
   the lists `wider_easy_val.mat`, `wider_medium_val.mat`, `wider_hard_val.mat` anywhere below it. Without the lists all faces
-  that are not marked invalid count in every level.
+  that are not marked invalid count in every level;
+- an export of CVAT, format *CVAT for images 1.1* with images: `annotations.xml` and `images/` (`cvat_labels`);
+- COCO: `annotations/*.json` and `images/` (`coco_labels`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from typing import Any
 import numpy as np
 
 from auto_annotator.errors import ConfigError
+from auto_annotator.evaluation.coco_labels import coco_files, read_coco
+from auto_annotator.evaluation.cvat_labels import CVAT_XML, read_cvat_xml
 from auto_annotator.evaluation.labels import LEVELS, LabelledPicture
+from auto_annotator.evaluation.unpacking import unpacked
 from auto_annotator.types import Float32Array
 
 WIDER_LABELS = "wider_face_val_bbx_gt.txt"
@@ -34,19 +39,41 @@ BOX_ABOVE, BOX_BELOW, BOX_BESIDE = 0.92, 0.67, 1.03
 the boxes of WIDER FACE, draws around portraits)."""
 
 
-def read_labelled(folder: Path) -> list[LabelledPicture]:
+def read_labelled(data: Path, *, label: str | None = None) -> list[LabelledPicture]:
     """The labelled pictures of a set.
 
+    Args:
+        data: folder or .zip.
+        label: which label or category has the faces, in exports of CVAT and COCO; None = `face`, or the only one.
+
     Raises:
-        ConfigError: if the folder holds neither layout, or its labels cannot be read.
+        ConfigError: if it holds no known layout, or its labels cannot be read.
     """
+    folder = unpacked(data)
     for name in ANNOTATIONS:
-        if (folder / name).is_file():
+        if (folder / name).is_file() and not _holds_coco(folder / name):
             return _read_json(folder, folder / name)
     lists = sorted(folder.rglob(WIDER_LABELS)) if folder.is_dir() else []
     if lists:
         return _read_wider(folder, lists[0])
-    raise ConfigError(f"labelled data: got a folder without {' or '.join(ANNOTATIONS)} and without {WIDER_LABELS}")
+    if (folder / CVAT_XML).is_file():
+        return read_cvat_xml(folder, folder / CVAT_XML, label=label)
+    if files := coco_files(folder):
+        return read_coco(folder, files, label=label)
+    raise ConfigError(
+        f"labelled data: got a folder without {' or '.join(ANNOTATIONS)}, without {WIDER_LABELS}, without {CVAT_XML} of CVAT and"
+        " without annotations/*.json of COCO"
+    )
+
+
+def _holds_coco(path: Path) -> bool:
+    """COCO files are named freely, ours are not: one of our name may be COCO's."""
+    try:
+        text = path.read_bytes()
+        data = json.loads(text) if text.lstrip()[:1] == b"{" else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and isinstance(data.get("images"), list) and isinstance(data.get("annotations"), list)
 
 
 def _read_json(folder: Path, path: Path) -> list[LabelledPicture]:

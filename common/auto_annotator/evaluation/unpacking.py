@@ -1,0 +1,84 @@
+"""A labelled set as a zip: taken apart into a private folder that goes when the program ends."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from auto_annotator.errors import ConfigError
+
+MOST_FILES = 1_000_000
+MOST_TIMES = 100
+"""A set of pictures hardly shrinks in a zip, labels alone shrink 20 to 50 times; a zip bomb grows a thousand times and more."""
+
+ALWAYS_ALLOWED = 1 << 30
+"""Bytes that any archive may grow to, however small it is."""
+
+
+def unpacked(path: Path) -> Path:
+    """The folder of a labelled set: the path itself, or what is in the zip.
+
+    Where a zip has one folder and nothing beside it, that folder. It is unpacked into the system's folder for temporary files
+    (`TMPDIR`), readable by its owner only, and removed when the program ends.
+
+    Raises:
+        ConfigError: if the file is no zip, damaged, encrypted, too large, or names places outside of itself.
+    """
+    if not path.is_file():
+        return path
+    if not zipfile.is_zipfile(path):
+        raise ConfigError(f"labelled data: got the file {path.name}, expected a folder or a .zip of one")
+    folder = Path(tempfile.mkdtemp(prefix="auto-annotator-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check(path, archive.infolist())
+            for entry in archive.infolist():
+                _write(archive, entry, folder)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ConfigError(f"labelled data: {path.name} is damaged or packed in an unknown way: make the zip again") from error
+    except OSError as error:
+        what = f"labelled data: {path.name} cannot be unpacked ({error.strerror}); TMPDIR may name a larger disk"
+        raise ConfigError(what) from error
+    entries = list(folder.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() and entries[0].name != "images" else folder
+
+
+def safe_parts(name: str) -> tuple[str, ...] | None:
+    """The parts of a relative path as sets name their pictures; None if it could lead out of its folder."""
+    path = PurePosixPath(name)
+    strange = not path.parts or path.is_absolute() or "\\" in name or "\0" in name or re.match("[A-Za-z]:", name)
+    return None if strange or ".." in path.parts else path.parts
+
+
+def _check(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    refused = f"labelled data: {path.name} is refused: "
+    if any(safe_parts(entry.filename) is None for entry in entries):
+        raise ConfigError(f"{refused}it names files outside of itself (absolute, drive or `..`): make the zip again")
+    if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries):
+        raise ConfigError(f"{refused}it holds links, expected files; make the zip again with the files themselves")
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise ConfigError(f"{refused}it is encrypted: unpack it into a folder first")
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise ConfigError(f"{refused}it holds a file twice: make the zip again")
+    size = sum(entry.file_size for entry in entries)
+    if len(entries) > MOST_FILES or size > max(ALWAYS_ALLOWED, MOST_TIMES * path.stat().st_size):
+        raise ConfigError(
+            f"{refused}got {len(entries)} files that grow to {size / 1e9:.1f} GB, expected at most {MOST_FILES} and"
+            f" {MOST_TIMES} times the size of the zip; unpack it into a folder first if you trust it"
+        )
+
+
+def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder.joinpath(*(safe_parts(entry.filename) or ()))
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(entry) as source, target.open("xb") as stream:  # zipfile gives no byte more than the entry says
+        shutil.copyfileobj(source, stream, 1 << 20)
