@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from auto_annotator.fusion.candidates import Float64Array, IntArray, pair_iou
+from auto_annotator.fusion.candidates import BoolArray, Float64Array, IntArray, pair_iou
 from auto_annotator.fusion.clusters import Rows, cluster_rows
 from auto_annotator.fusion.edges import EdgeHabit
 from auto_annotator.fusion.soft_nms import soft_nms
@@ -27,6 +27,9 @@ from auto_annotator.types import Faces, Float32Array
 
 _SCORE_FLOOR = 1e-9
 """Boxes of score 0 still have a place; it only must not divide by zero."""
+
+SIDE_SLACK = 1e-6
+"""Relative; many times the rounding of a mean in double precision, far less than a pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,16 @@ class Source:
     def __post_init__(self) -> None:
         if self.member < 0 or not (0 < self.weight < math.inf) or not self.min_side <= self.max_side:
             raise ValueError(f"source: got {self}, expected member >= 0, a positive weight and min_side <= max_side")
+
+
+def could_see(boxes: Float64Array, sources: Sequence[Source]) -> BoolArray:
+    """(n, s) bool: the size of face n lies in what list s could have seen.
+
+    A mean of boxes is right to the last digits only, which depend on the order of the sum: `SIDE_SLACK` keeps them from deciding.
+    """
+    side = np.sqrt(np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0))[:, None]
+    low, high = np.array([(s.min_side, s.max_side) for s in sources], np.float64).reshape(len(sources), 2).T
+    return np.asarray((side >= low * (1 - SIDE_SLACK)) & (side <= high * (1 + SIDE_SLACK)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,9 +256,7 @@ class _Picture:
             count = np.maximum(np.bincount(cluster, minlength=n), 1)
             return np.asarray(given * np.minimum(count, s) / count / weights.sum())
         # A source counts if it saw the face or could have seen it: one of n does not keep its full score (seed bug B3).
-        side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[:, None]
-        low, high = np.array([(source.min_side, source.max_side) for source in self.sources]).reshape(s, 2).T
-        asked = (side >= low) & (side <= high)
+        asked = could_see(boxes, self.sources)
         asked[cluster, self.rows.source] = True
         return np.asarray(given / np.maximum(asked @ weights, np.finfo(np.float64).tiny))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from auto_annotator.fusion.boxes import FusionSettings, Source, fuse_boxes
+from auto_annotator.fusion.boxes import FusionSettings, Source, could_see, fuse_boxes
 from auto_annotator.fusion.candidates import Float64Array
 from auto_annotator.fusion.edges import PRIOR_SPREAD, fuse_edges
 from auto_annotator.fusion.landmarks import POINTS, LandmarkOpinions, fuse_landmarks
@@ -152,14 +152,12 @@ def _evidence(
 ) -> Evidence:
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     scores = opinion.by_source(len(sources))
-    side = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1))[:, None]
-    low, high = np.array([(s.min_side, s.max_side) for s in sources], np.float64).reshape(len(sources), 2).T
     overlap, inside = beside_better(boxes, together.astype(np.float64))
     return Evidence(
         boxes=boxes,
         together=together.astype(np.float64),
         scores=scores,
-        asked=((side >= low) & (side <= high)) | np.isfinite(scores),
+        asked=could_see(boxes, sources) | np.isfinite(scores),
         spread=spread,
         overlap=overlap,
         inside=inside,
