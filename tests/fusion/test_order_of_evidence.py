@@ -20,7 +20,9 @@ BOX_PIXELS, SCORE = 0.01, 1e-4
 
 
 def habit(spread):
-    return EdgeHabit(knots=KNOTS, bias=np.zeros((len(KNOTS), 4)), spread=np.outer(spread * np.linspace(1, 2, len(KNOTS)), np.ones(4)))
+    return EdgeHabit(
+        knots=KNOTS, bias=np.zeros((len(KNOTS), 4)), spread=np.outer(spread * np.linspace(1, 2, len(KNOTS)), np.ones(4))
+    )
 
 
 def model():
