@@ -141,6 +141,7 @@ class Member:
             parts.append(faces.select(whole_in_tile(faces.boxes, window, width, height)))
         faces = Faces.concat(parts)
         if len(parts) > 1:
+            faces = faces.select(np.lexsort(faces.boxes.T))  # of equal scores the place decides, not the order of the tiles
             faces = faces.select(nms(faces.boxes, faces.scores, TILE_NMS_IOU))
         return self.calibrated(plan, faces, width, height)
 
