@@ -9,7 +9,7 @@ source "${here}/lib.sh"
 source "${here}/checks.sh"
 
 # Settings of a served function that are handed on when they are set; the flavour decides the device, the image the folder.
-HANDED_ON=(ON_ERROR BUDGET_SECONDS MAX_PIXELS MAX_FACES THREADS SIDE_BY_SIDE GPU_MEMORY_MB)
+HANDED_ON=(ON_ERROR BUDGET_SECONDS MAX_PIXELS MAX_FACES THREADS SIDE_BY_SIDE GPU_MEMORY_MB ROTATIONS)
 HANDED_ON+=(MAX_REQUEST_FACES MAX_CLUSTER_FACES TRACKS TRACK_MINUTES ON_LOST)
 # The one function that reads SHARED_DIR.
 READS_SHARED=auto-annotator-face-clustering

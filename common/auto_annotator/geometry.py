@@ -52,6 +52,24 @@ def flip_faces(faces: Faces, width: float) -> Faces:
     return Faces(boxes=boxes, scores=faces.scores, landmarks=landmarks)
 
 
+def turn_faces(faces: Faces, quarters: int, width: float, height: float) -> Faces:
+    """Faces of the picture of that size after it is turned clockwise by quarters of a full turn, any whole number.
+
+    A point (x, y) goes to (height - y, x) with each quarter. Landmarks keep their names: a turned person is the same person.
+    """
+    boxes, points = faces.boxes.astype(np.float64), faces.landmarks.astype(np.float64)
+    for _ in range(quarters % 4):
+        boxes = np.stack([height - boxes[:, 3], boxes[:, 0], height - boxes[:, 1], boxes[:, 2]], axis=1)
+        points = np.stack([height - points[..., 1], points[..., 0]], axis=-1)
+        width, height = height, width
+    return Faces(boxes=np.asarray(boxes, np.float32), scores=faces.scores, landmarks=np.asarray(points, np.float32))
+
+
+def turn_edges(values: FloatArray, quarters: int) -> FloatArray:
+    """(n, 4) values of the edges x1 y1 x2 y2, such as their spread, after the picture is turned as by `turn_faces`."""
+    return np.roll(values, quarters % 4, axis=1)
+
+
 def map_faces(faces: Faces, scale: tuple[float, float], offset: tuple[float, float]) -> Faces:
     """Faces with every coordinate p replaced by p * scale + offset (x and y apart)."""
     s, o = np.asarray(scale, np.float32), np.asarray(offset, np.float32)

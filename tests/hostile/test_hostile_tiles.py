@@ -62,7 +62,8 @@ def test_their_silence_about_large_faces_counts():
 def clock(monkeypatch):
     """A clock for the pipeline that only the detectors of these tests move."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("auto_annotator.pipeline.detection.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    for module in ("detection", "progress"):
+        monkeypatch.setattr(f"auto_annotator.pipeline.{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 

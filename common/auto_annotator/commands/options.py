@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
-from auto_annotator.config import Settings, load_settings
+from auto_annotator.config import Rotations, Settings, load_settings
 from auto_annotator.session import DEVICES
 
 
@@ -23,6 +24,9 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", choices=DEVICES, help="where models run (default: auto)")
     group.add_argument("--allow-cpu", action="store_true", default=None, help="go on without the GPU that --device names")
     group.add_argument("--threads", type=count, metavar="N", help="CPU threads of a model; 0 = all cores")
+    group.add_argument(
+        "--rotations", choices=get_args(Rotations), help="look for faces on their side or upside down too (default: off)"
+    )
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -31,7 +35,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     Raises:
         ConfigError: names the variable that is wrong.
     """
-    names = ("ensemble", "models", "device", "allow_cpu", "threads")
+    names = ("ensemble", "models", "device", "allow_cpu", "threads", "rotations")
     return load_settings(**{name: getattr(args, name, None) for name in names})
 
 

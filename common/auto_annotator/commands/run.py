@@ -61,7 +61,7 @@ class Summary:
 
 
 def fingerprint(settings: Settings, threshold: float | None) -> dict[str, object]:
-    """What must be equal for a run to be resumed: the version, the ensemble's content with its calibration, the threshold.
+    """What must be equal for a run to be resumed: version, content of the ensemble and its calibration, threshold, orientations.
 
     Raises:
         ConfigError: if the ensemble cannot be read.
@@ -71,7 +71,9 @@ def fingerprint(settings: Settings, threshold: float | None) -> dict[str, object
     if config.calibration is not None:
         path = ensemble_path(settings.ensemble).parent / config.calibration
         digest.update(path.read_bytes() if path.is_file() else b"")
-    return {"version": __version__, "ensemble": f"{config.name} {digest.hexdigest()[:16]}", "threshold": threshold}
+    rotations = None if settings.rotations == "off" else settings.rotations
+    name = f"{config.name} {digest.hexdigest()[:16]}"
+    return {"version": __version__, "ensemble": name, "threshold": threshold, "rotations": rotations}
 
 
 def make_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ from auto_annotator.config.parts import (
     ReviewConfig,
     ViewConfig,
 )
-from auto_annotator.config.settings import Settings, load_settings
+from auto_annotator.config.settings import Rotations, Settings, load_settings
 
 __all__ = [
     "DescriptorConfig",
@@ -23,6 +23,7 @@ __all__ = [
     "PartConfig",
     "RefinerConfig",
     "ReviewConfig",
+    "Rotations",
     "Settings",
     "ViewConfig",
     "ensemble_path",

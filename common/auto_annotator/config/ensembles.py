@@ -37,6 +37,12 @@ class EnsembleConfig(Strict):
     threshold: float = Field(
         default=0.3, ge=0, le=1, description="faces below it are not returned unless the caller says otherwise"
     )
+    turned_odds: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="what the odds of a face are multiplied by that was found in the turned picture, see the setting `rotations`",
+    )
     calibration: str | None = Field(default=None, description="calibration file beside the ensemble file")
     descriptor_calibration: str | None = Field(
         default=None, description="file beside the ensemble file with the measured say of each descriptor and the match threshold"

@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auto_annotator.errors import ConfigError
 
+Rotations = Literal["off", "when_empty", "always"]
+"""Whether the picture is looked at turned too: never, where no face is found upright, always."""
+
 
 class Settings(BaseSettings):
     """Settings of a process, each from `AUTO_ANNOTATOR_<NAME>`."""
@@ -25,6 +28,9 @@ class Settings(BaseSettings):
     gpu_memory_mb: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=200_000_000, ge=1)
     budget_seconds: float = Field(default=60.0, gt=0, description="views are dropped to keep one picture within it")
+    rotations: Rotations = Field(
+        default="off", description="look at the picture turned by 90, 180 and 270 degrees too; when_empty: if upright shows no face"
+    )
     max_faces: int = Field(default=10_000, ge=1, description="of one member in one view; more are garbage")
     max_request_faces: int = Field(default=1000, ge=1, description="faces that one request to face-descriptor describes")
     max_cluster_faces: int = Field(default=200_000, ge=1, description="faces that one request to face-clustering may hold")

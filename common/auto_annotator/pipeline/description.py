@@ -16,7 +16,8 @@ from auto_annotator.descriptor_set import DescriptorMember, DescriptorSet, build
 from auto_annotator.errors import MemberError
 from auto_annotator.fusion.descriptors import fuse_descriptors, unit_rows
 from auto_annotator.geometry import box_sides
-from auto_annotator.pipeline.detection import problem_of, require_device
+from auto_annotator.pipeline.detection import require_device
+from auto_annotator.pipeline.progress import problem_of
 from auto_annotator.quality import FRONTAL_PITCH, FaceMeasures, QualityModel, measure, sharpness
 from auto_annotator.review import IdentitySigns, identity_reasons
 from auto_annotator.types import Descriptors, Faces, Float32Array, Image, Problem

@@ -6,18 +6,31 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
+import numpy.typing as npt
 
 from auto_annotator.config import Settings
 from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
-from auto_annotator.errors import AutoAnnotatorError, DeviceError, MemberError
-from auto_annotator.fusion.boxes import FusionSettings, Source
+from auto_annotator.errors import DeviceError, MemberError
+from auto_annotator.fusion.boxes import FusionSettings
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
 from auto_annotator.fusion.landmarks import fuse_landmarks
+from auto_annotator.fusion.stacking import Evidence
 from auto_annotator.pipeline.attention import beside_tiles, smallest_side
+from auto_annotator.pipeline.orientations import (
+    QUARTERS,
+    faces_turned_back,
+    joined,
+    kept_rows,
+    less_likely,
+    selected,
+    turned_back,
+    turned_picture,
+)
+from auto_annotator.pipeline.progress import Run, problem_of
 from auto_annotator.review import Doubts, ReviewSettings, review_reasons
 from auto_annotator.types import Detection, Faces, Image, Problem, Votes
 
@@ -28,34 +41,6 @@ WARM_UP_SIDE = 640
 
 REFINE_CHUNK = 32
 """Faces that a refiner gets at once; between chunks the time budget is looked at."""
-
-_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad allocation", "bad_alloc", "cudaerrormemoryallocation")
-
-
-@dataclass(slots=True)
-class _Run:
-    """What has come together for one picture so far."""
-
-    deadline: float
-    lists: list[Faces] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    pace: dict[str, float] = field(default_factory=dict)
-
-    def timed(self, name: str, start: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def stops(self, member: str, plan: Plan) -> bool:
-        """Whether time is up while a member looks at tiles; if so, it is noted."""
-        late = time.perf_counter() > self.deadline
-        if late:
-            self.problems[member] = Problem(member=member, reason="out_of_time", detail=f"some tiles of {plan.view.name} left out")
-        return late
-
-    def broken(self, member: str) -> bool:
-        problem = self.problems.get(member)
-        return problem is not None and problem.reason != "out_of_time"
 
 
 class FaceDetection:
@@ -116,17 +101,50 @@ class FaceDetection:
         limit = self.ensemble.config.threshold if threshold is None else threshold
         if not 0 <= limit <= 1:
             raise ValueError(f"threshold: got {limit}, expected 0..1")
-        run = _Run(deadline=time.perf_counter() + self.settings.budget_seconds)
+        run = Run(deadline=time.perf_counter() + self.settings.budget_seconds)
         self._look(image, run)
         if all(run.broken(name) for name in self.members):
             raise MemberError("no member answered: " + "; ".join(f"{p.member}: {p.reason}" for p in run.problems.values()))
-        start = time.perf_counter()
         fused = self._fuse(run)
-        fused = fused.select(np.flatnonzero(fused.faces.scores >= limit))
-        run.timed("fuse", start)
-        return self._finish(image, run, fused)
+        detection = self._finish(image, run, fused.select(np.flatnonzero(fused.faces.scores >= limit)))
+        # Not the caller's threshold: a higher one must never bring faces that a lower one does not show.
+        empty = not (fused.faces.scores >= self.ensemble.config.threshold).any()
+        if self.settings.rotations == "off" or (self.settings.rotations == "when_empty" and not empty):
+            return detection
+        return self._look_around(image, run, detection, limit)
 
-    def _look(self, image: Image, run: _Run) -> None:
+    def _look_around(self, image: Image, run: Run, upright: Detection, limit: float) -> Detection:
+        """Look at the turned picture too; of a face that is found in several orientations, the best box stays."""
+        looks: list[tuple[Run, FusedFaces]] = []
+        for quarters in QUARTERS:
+            turned, picture = run.turned(quarters), turned_picture(image, quarters)
+            if not self._out_of_time(picture, turned):
+                self._look(picture, turned)
+                fused = self._fuse(turned)
+                looks.append((turned, fused.select(np.flatnonzero(fused.faces.scores >= limit))))
+            run.learn(turned)
+        height, width = image.shape[:2]
+        back = [faces_turned_back(fused.faces, turned.quarters, width, height) for turned, fused in looks]
+        first, *others = kept_rows([upright.faces, *back])
+        parts = [selected(upright, first)]
+        for rows, (turned, fused) in zip(others, looks, strict=True):
+            if len(rows):
+                found = self._finish(turned_picture(image, turned.quarters), turned, fused.select(rows))
+                parts.append(turned_back(found, turned.quarters))
+                run.learn(turned)
+        return replace(joined(parts), problems=tuple(run.problems.values()))
+
+    def _out_of_time(self, picture: Image, run: Run) -> bool:
+        """Whether there is no time left for each member's first look at a turned picture; if so, it is noted."""
+        height, width = picture.shape[:2]
+        members = [m for m in self.ensemble.members if not run.broken(m.name)]
+        expected = sum(run.pace.get(m.name, 0.0) * plan.megapixels for m in members for plan in m.plans(width, height)[:1])
+        late = time.perf_counter() + expected > run.deadline
+        if late:
+            run.problems |= {m.name: Problem(member=m.name, reason="out_of_time", detail="all views left out") for m in members}
+        return late
+
+    def _look(self, image: Image, run: Run) -> None:
         """All views of all members: first views first, so that every member has had its say when time runs out."""
         height, width = image.shape[:2]
         plans = [m.plans(width, height) for m in self.ensemble.members]
@@ -151,7 +169,7 @@ class FaceDetection:
             run.sources.append(source)
 
     def _side_by_side(
-        self, image: Image, run: _Run, jobs: Sequence[tuple[Member, Plan]], *, may_skip: bool
+        self, image: Image, run: Run, jobs: Sequence[tuple[Member, Plan]], *, may_skip: bool
     ) -> list[tuple[Member, Plan, Faces | Problem]]:
         def one(job: tuple[Member, Plan]) -> tuple[Member, Plan, Faces | Problem]:
             return (*job, self._guarded(image, run, *job, may_skip=may_skip))
@@ -162,7 +180,7 @@ class FaceDetection:
         with ThreadPoolExecutor(len(jobs)) as pool:
             return list(pool.map(one, jobs))
 
-    def _guarded(self, image: Image, run: _Run, member: Member, plan: Plan, *, may_skip: bool) -> Faces | Problem:
+    def _guarded(self, image: Image, run: Run, member: Member, plan: Plan, *, may_skip: bool) -> Faces | Problem:
         """One member looks at one view; whatever happens, the others go on."""
         start = time.perf_counter()
         # Tiles stop by themselves. A forecast from the pace would leave them out where shrinking a huge picture took the time.
@@ -181,14 +199,23 @@ class FaceDetection:
         run.pace[member.name] = max(run.pace.get(member.name, 0.0), spent / max(plan.megapixels, 1e-6))
         return faces
 
-    def _fuse(self, run: _Run) -> FusedFaces:
+    def _odds(self, run: Run) -> float:
+        return self.ensemble.config.turned_odds if run.quarters else 1.0
+
+    def _fuse(self, run: Run) -> FusedFaces:
+        start = time.perf_counter()
         config = self.ensemble.config.fusion
         settings = FusionSettings(rule=config.rule, iou=config.iou, min_votes=config.min_votes)
         weights = [self.ensemble.members[s.member].config.landmark_weight for s in run.sources]
-        score = self.ensemble.calibration.final_scores
-        return fuse_evidence(run.lists, run.sources, self.members, settings, weights, score)
 
-    def _finish(self, image: Image, run: _Run, fused: FusedFaces) -> Detection:
+        def score(evidence: Evidence) -> npt.ArrayLike:
+            return less_likely(self.ensemble.calibration.final_scores(evidence), self._odds(run))
+
+        fused = fuse_evidence(run.lists, run.sources, self.members, settings, weights, score)
+        run.timed("fuse", start)
+        return fused
+
+    def _finish(self, image: Image, run: Run, fused: FusedFaces) -> Detection:
         height, width = image.shape[:2]
         faces, votes, opinions = fused.faces, fused.votes, fused.opinions
         shown = faces
@@ -206,7 +233,9 @@ class FaceDetection:
         failed = any(run.broken(name) for name in self.members)
         pointed = bool(self.ensemble.refiners) or any(m.detector.capabilities.landmarks for m in self.ensemble.members)
         settings = ReviewSettings(**self.ensemble.config.review.model_dump(), landmarks_expected=pointed)
-        doubts = Doubts(wrong=self.ensemble.calibration.wrong(fused.evidence), inside=fused.evidence.inside)
+        wrong = self.ensemble.calibration.wrong(fused.evidence)
+        wrong = None if wrong is None else less_likely(wrong, 1 / self._odds(run))
+        doubts = Doubts(wrong=wrong, inside=fused.evidence.inside)
         reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed, doubts=doubts)
         run.timed("fuse", start)
         return Detection(
@@ -220,7 +249,7 @@ class FaceDetection:
             seconds=run.seconds,
         )
 
-    def _refine(self, image: Image, run: _Run, name: str, refine: Callable[[Image, Faces], np.ndarray], faces: Faces) -> np.ndarray:
+    def _refine(self, image: Image, run: Run, name: str, refine: Callable[[Image, Faces], np.ndarray], faces: Faces) -> np.ndarray:
         """Points of one refiner, NaN for faces that it could not judge or that the time budget left out."""
         points = np.full((len(faces), 5, 2), np.nan, np.float32)
         for first in range(0, len(faces), REFINE_CHUNK):
@@ -269,14 +298,3 @@ def better_known(faces: Faces, points: np.ndarray) -> Faces:
     """The faces with (n, 5, 2) points of a refiner where it has some: they tell the next refiner how far a face is turned."""
     known = np.isfinite(points).all(axis=(1, 2), keepdims=True)
     return Faces(boxes=faces.boxes, scores=faces.scores, landmarks=np.where(known, points, faces.landmarks))
-
-
-def problem_of(member: str, error: Exception) -> Problem:
-    """What happened, without any text that a third-party library may have filled with data of the picture."""
-    text = str(error).lower()
-    if isinstance(error, MemberError):
-        return Problem(member=member, reason=error.reason, detail=str(error))
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
-        return Problem(member=member, reason="out_of_memory", detail=type(error).__name__)
-    detail = str(error) if isinstance(error, AutoAnnotatorError) else type(error).__name__
-    return Problem(member=member, reason="raised", detail=detail)

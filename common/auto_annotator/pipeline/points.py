@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from auto_annotator.ensemble import NamedRefiner
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
-from auto_annotator.pipeline.detection import problem_of
+from auto_annotator.pipeline.progress import problem_of
 from auto_annotator.types import Faces, Float32Array, Image
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,112 @@
+"""Faces on their side or upside down: the picture is turned, looked at like any other, and the faces are brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from auto_annotator.fusion.candidates import BoolArray, Float64Array, IntArray, PairTest, find_pairs
+from auto_annotator.geometry import turn_edges, turn_faces
+from auto_annotator.types import Detection, Faces, Image, Votes
+
+QUARTERS = (1, 2, 3)
+"""Quarters of a clockwise turn after which the picture is looked at again."""
+
+SAME_IOU, SAME_INSIDE = 0.4, 0.6
+"""Two boxes of different orientations are of one face above this IoU, or when this share of the smaller lies in the other: a
+detector draws an upright face higher than wide, so a quarter turn between two boxes of one face alone brings their IoU to 0.6."""
+
+
+def turned_picture(image: Image, quarters: int) -> Image:
+    """RGB (h, w, 3) uint8 turned clockwise by quarters of a full turn, a copy that lies in memory row by row."""
+    return np.ascontiguousarray(np.rot90(image, -quarters))
+
+
+def faces_turned_back(faces: Faces, quarters: int, width: int, height: int) -> Faces:
+    """Faces in a picture turned clockwise by quarters of a full turn, in pixels of the picture of that size before."""
+    size = (width, height) if quarters % 2 == 0 else (height, width)
+    return turn_faces(faces, -quarters, *size)
+
+
+def turned_back(detection: Detection, quarters: int) -> Detection:
+    """What was found in a picture turned clockwise by quarters of a full turn, in pixels of the picture as it was before."""
+    width, height = (detection.width, detection.height) if quarters % 2 == 0 else (detection.height, detection.width)
+    faces = faces_turned_back(detection.faces, quarters, width, height)
+    votes = replace(detection.votes, edge_spread=np.asarray(turn_edges(detection.votes.edge_spread, -quarters), np.float32))
+    return replace(detection, width=width, height=height, faces=faces, votes=votes)
+
+
+def less_likely(probabilities: npt.ArrayLike, odds: float) -> npt.NDArray[np.floating]:
+    """Probabilities after their odds p / (1 - p) are multiplied: faces that do not stand upright are rarer."""
+    p = np.asarray(probabilities)
+    return p if odds == 1 else np.asarray(odds * p / (1 - p + odds * p))
+
+
+def kept_rows(orientations: Sequence[Faces]) -> list[IntArray]:
+    """For each orientation the rows to keep, in their order: of the boxes of one face, that with the best score.
+
+    Args:
+        orientations: faces in pixels of one and the same picture. Between equal scores the earlier orientation wins; boxes of one
+            orientation never drive each other out, for that is what its fusion has decided.
+    """
+    together = Faces.concat(orientations)
+    source = np.repeat(np.arange(len(orientations)), [len(faces) for faces in orientations])
+    order = np.argsort(-together.scores, kind="stable")
+    boxes = together.boxes[order].astype(np.float64)
+    real = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    pairs = find_pairs(boxes[real], _one_face(boxes[real], source[order][real])) if len(orientations) > 1 else None
+    dropped = np.zeros(len(order), bool)
+    better, worse = (np.zeros(0, np.intp),) * 2 if pairs is None else (real[pairs[0]], real[pairs[1]])
+    for place in np.argsort(better, kind="stable"):
+        dropped[worse[place]] |= not dropped[better[place]]
+    kept = np.zeros(len(order), bool)
+    kept[order[~dropped]] = True
+    return [np.flatnonzero(kept[source == number]) for number in range(len(orientations))]
+
+
+def _one_face(boxes: Float64Array, source: IntArray) -> PairTest:
+    def test(i: IntArray, j: IntArray) -> BoolArray:
+        a, b = boxes[i], boxes[j]
+        common = np.prod(np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0), axis=1)
+        area_a, area_b = np.prod(a[:, 2:] - a[:, :2], axis=1), np.prod(b[:, 2:] - b[:, :2], axis=1)
+        close = (common >= SAME_IOU * (area_a + area_b - common)) | (common >= SAME_INSIDE * np.minimum(area_a, area_b))
+        return np.asarray(close & (source[i] != source[j]))
+
+    return test
+
+
+def selected(detection: Detection, rows: IntArray) -> Detection:
+    """The rows of a detection that a list of indexes picks, in that order."""
+    return replace(
+        detection,
+        faces=detection.faces.select(rows),
+        votes=detection.votes.select(rows),
+        reasons=tuple(detection.reasons[row] for row in rows),
+        review_scores=None if detection.review_scores is None else detection.review_scores[rows],
+        hidden=None if detection.hidden is None else detection.hidden[rows],
+    )
+
+
+def joined(parts: Sequence[Detection]) -> Detection:
+    """The rows of all parts, best score first; size, problems and times are those of the first part."""
+    first = parts[0]
+    votes = Votes(
+        members=first.votes.members,
+        scores=np.concatenate([part.votes.scores for part in parts]),
+        edge_spread=np.concatenate([part.votes.edge_spread for part in parts]),
+        landmark_spread=np.concatenate([part.votes.landmark_spread for part in parts]),
+    )
+    scores = [part.review_scores for part in parts if part.review_scores is not None]
+    hidden = [part.hidden for part in parts if part.hidden is not None]
+    everything = replace(
+        first,
+        faces=Faces.concat([part.faces for part in parts]),
+        votes=votes,
+        reasons=tuple(reasons for part in parts for reasons in part.reasons),
+        review_scores=np.concatenate(scores) if len(scores) == len(parts) else None,
+        hidden=np.concatenate(hidden) if len(hidden) == len(parts) else None,
+    )
+    return selected(everything, np.argsort(-everything.faces.scores, kind="stable"))
