@@ -37,7 +37,9 @@ GROUPS: Mapping[str, tuple[Kind, ...]] = {
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("evaluate", help="judge an ensemble on labelled pictures: JSON, tables and a page with plots")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of WIDER FACE, or with images/ and annotations.json")
+    text = "labelled pictures: WIDER FACE, images/ and annotations.json, an export of CVAT or COCO; folder or .zip"
+    parser.add_argument("data", type=Path, metavar="DATA", help=text)
+    parser.add_argument("--label", metavar="NAME", help="label of the faces in exports of CVAT and COCO (default: face)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the report goes (default: the tables go to stdout)")
     parser.add_argument("--systems", choices=list(GROUPS), default="members", help="what is judged beside it (default: members)")
     parser.add_argument(
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from auto_annotator.evaluation.tables import markdown
 
     settings = settings_of(args)
-    pictures = read_labelled(args.data)[: args.limit]
+    pictures = read_labelled(args.data, label=args.label)[: args.limit]
     if not pictures:
         args.parser.error("the labelled set holds no picture")
     if args.output is not None:
