@@ -45,7 +45,9 @@ class ViewCalibration:
         scores = self.curve(faces.scores, seen) if isinstance(self.curve, SizedCurve) else self.curve(faces.scores)
         boxes = faces.boxes
         if self.edges is not None:
-            boxes = np.asarray(boxes - self.edges.bias_at(seen) * sides[:, None], np.float32)
+            moved = np.asarray(boxes - self.edges.bias_at(seen) * sides[:, None], np.float32)
+            # A habit is a share of the mean side: it may be more than all of a narrow box, such as that of a face at the border.
+            boxes = np.where((moved[:, 2:] > moved[:, :2]).all(axis=1)[:, None], moved, boxes)
         return Faces(boxes=boxes, scores=np.clip(np.asarray(scores, np.float32), 0, 1), landmarks=faces.landmarks)
 
 
