@@ -47,7 +47,8 @@ class ViewCalibration:
         if self.edges is not None:
             moved = np.asarray(boxes - self.edges.bias_at(seen) * sides[:, None], np.float32)
             # A habit is a share of the mean side: it may be more than all of a narrow box, such as that of a face at the border.
-            boxes = np.where((moved[:, 2:] > moved[:, :2]).all(axis=1)[:, None], moved, boxes)
+            still = (moved[:, 2:] > moved[:, :2]).all(axis=1, keepdims=True)
+            boxes = np.asarray(np.where(still, moved, boxes), np.float32)
         return Faces(boxes=boxes, scores=np.clip(np.asarray(scores, np.float32), 0, 1), landmarks=faces.landmarks)
 
 
