@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,6 +118,15 @@ def test_a_point_beyond_the_picture_is_outside_and_waits_at_its_edge():
         (0, 80, True),
         (80, 79, False),
     ]
+
+
+def test_a_point_that_the_head_hides_is_outside_and_waits_where_it_was_predicted():
+    detection = replace(detection_of([[10, 10, 50, 60]], landmarks=[POINTS]), hidden=np.array([[False, True, False, False, True]]))
+    (face,) = shapes.face_shapes(detection)
+    assert [(p.x, p.y) for p in face.points] == [tuple(map(float, p)) for p in POINTS]
+    assert [p.outside for p in face.points] == [False, True, False, False, True]
+    assert [e["outside"] for e in shapes.reply(detection)[1]["elements"]] == [False, True, False, False, True]
+    assert [e.outside for e in shapes.sdk_annotations(detection)[1].elements] == [False, True, False, False, True]
 
 
 def test_a_face_without_a_visible_point_has_no_skeleton():

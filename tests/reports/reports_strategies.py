@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from auto_annotator.errors import ImageError
 from auto_annotator.reports.records import FaceRecord, Record, from_error
-from auto_annotator.types import Problem
+from auto_annotator.types import LANDMARK_NAMES, Problem
 
 MEMBERS = ("yunet", "centerface")
 
@@ -54,6 +54,7 @@ faces = st.builds(
     votes=st.dictionaries(st.text(min_size=1, max_size=8), st.none() | scores, max_size=4),
     review=st.booleans(),
     reasons=st.lists(st.text(max_size=12), max_size=3).map(tuple),
+    hidden=st.lists(st.sampled_from(LANDMARK_NAMES), max_size=2, unique=True).map(tuple),
 )
 problems = st.builds(Problem, member=names, reason=names, detail=names)
 good_records = st.builds(

@@ -45,6 +45,13 @@ def test_a_point_beyond_the_picture_is_not_labelled(tmp_path):
     assert data["annotations"][0]["num_keypoints"] == 3
 
 
+def test_a_point_that_the_head_hides_is_placed_but_not_visible(tmp_path):
+    face = replace(make_face(), hidden=("left_eye", "mouth_left"))
+    data = written(tmp_path / "coco.json", [Record(image="a.jpg", width=90, height=90, faces=(face,))])
+    assert data["annotations"][0]["keypoints"][2::3] == [2, 1, 2, 2, 1]
+    assert data["annotations"][0]["keypoints"][3:5] == [38.0, 44.0] and data["annotations"][0]["num_keypoints"] == 5
+
+
 @settings(max_examples=60, deadline=None)
 @given(records=st.lists(any_record, max_size=4))
 def test_ids_and_figures_hold_together(tmp_path_factory, records):

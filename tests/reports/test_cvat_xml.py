@@ -158,11 +158,12 @@ def test_points_are_those_of_the_function_reply(tmp_path):
             landmark_spread=np.zeros((1, 5), np.float32),
         ),
         reasons=((),),
+        hidden=np.array([[False, False, False, True, False]]),
     )
     root = written(tmp_path / "a.xml", [from_detection("a.jpg", detection)])
     ours = [(*map(float, p.get("points").split(",")), p.get("outside") == "1") for p in root.iter("points")]
     assert ours == [(p.x, p.y, p.outside) for p in face_shapes(detection)[0].points]
-    assert [outside for _, _, outside in ours] == [True, False, False, False, True]
+    assert [outside for _, _, outside in ours] == [True, False, False, True, True]
 
 
 def test_without_error_tags_the_other_ids_stay(tmp_path, records):

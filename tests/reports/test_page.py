@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,10 @@ def test_figures_are_of_all_records(records):
 
 def test_no_record_at_all_is_still_a_page(tmp_path):
     assert "no picture to show" in page_of(tmp_path, []).text
+
+
+def test_a_point_that_the_head_hides_is_drawn_hollow_and_named_so(tmp_path):
+    face = replace(make_face(), hidden=("left_eye",))
+    page = page_of(tmp_path, [Record(image="a.jpg", width=120, height=100, faces=(face,))])
+    assert "hidden left eye of face 1" in page.text and "hidden nose" not in page.text
+    assert sum(t == "path" and a["class"] == "hole" for t, a in page.tags) == 1 + 1  # the point, the legend

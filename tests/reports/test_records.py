@@ -57,6 +57,17 @@ def test_a_detection_becomes_the_promised_json():
     }
 
 
+def test_points_that_the_head_hides_are_named_and_keep_their_place():
+    points = np.arange(10, dtype=np.float32).reshape(1, 5, 2)
+    faces = Faces.of([[10, 20, 50, 80]], [0.9], points)
+    record = from_detection("a.jpg", detection(faces=faces, hidden=np.array([[False, True, False, False, True]])))
+    face = json.loads(to_json(record))["faces"][0]
+    assert face["hidden"] == ["left_eye", "mouth_left"] and face["landmarks"] == points[0].tolist()
+    assert from_json(to_json(record)) == record
+    with pytest.raises(RecordError, match="hidden"):
+        from_json(to_json(record).replace("left_eye", "left_ear"))
+
+
 def test_an_error_has_no_size_and_says_why(records):
     assert json.loads(to_json(records[-1])) == {
         "image": "broken.jpg",

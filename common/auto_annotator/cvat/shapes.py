@@ -107,7 +107,10 @@ def _grid_boxes(boxes: npt.NDArray[Any], width: int, height: int) -> tuple[npt.N
 
 
 def _grid_points(detection: Detection, boxes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Landmarks (n, 5, 2) in steps of 1 / GRID pixel inside the picture, and (n, 5) which of them nobody saw there."""
+    """Landmarks (n, 5, 2) in steps of 1 / GRID pixel inside the picture, and (n, 5) which of them are not seen there.
+
+    One that the head hides keeps the place where it was predicted: there a person drags it from, and descriptors are aligned by it.
+    """
     size = np.array([detection.width, detection.height], np.float64)
     points = detection.faces.landmarks.astype(np.float64)
     known = np.asarray(np.isfinite(points).all(axis=2), np.bool_)
@@ -115,6 +118,8 @@ def _grid_points(detection: Detection, boxes: npt.NDArray[np.int64]) -> tuple[np
     points = np.where(known[:, :, None], points, corner + side * np.array(LANDMARK_TEMPLATE))
     inside = np.clip(points, 0, size)
     seen = known & (np.abs(points - inside) <= OFF_PICTURE).all(axis=2)
+    if detection.hidden is not None:
+        seen &= ~detection.hidden
     return np.rint(inside * GRID).astype(np.int64), np.asarray(~seen, np.bool_)
 
 

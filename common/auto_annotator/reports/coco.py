@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from auto_annotator.reports.files import replacing
-from auto_annotator.reports.points import seen_points
+from auto_annotator.reports.points import placed_points
 from auto_annotator.reports.records import FaceRecord, Record
 from auto_annotator.types import LANDMARK_EDGES, LANDMARK_NAMES
 
@@ -20,8 +20,8 @@ CATEGORY: dict[str, Any] = {
     # pairs of 1-based positions in `keypoints`: the eyes, each eye to the nose, the nose to each mouth corner, the mouth
     "skeleton": [[a + 1, b + 1] for a, b in LANDMARK_EDGES],  # COCO counts from 1
 }
-VISIBLE, NOT_LABELLED = 2, 0
-"""COCO's visibility of a keypoint. 1 would mean labelled but hidden, which no detector tells."""
+VISIBLE, HIDDEN, NOT_LABELLED = 2, 1, 0
+"""COCO's visibility of a keypoint: to be seen, placed but hidden (by the head itself; its place is a guess), not placed at all."""
 
 
 def write_coco(records: Iterable[Record], path: Path, *, description: str = "faces by auto-annotator") -> None:
@@ -54,8 +54,9 @@ def write_coco(records: Iterable[Record], path: Path, *, description: str = "fac
 def _annotation(face: FaceRecord, record: Record, annotation_id: int, image_id: int) -> dict[str, Any]:
     x1, y1, x2, y2 = face.box
     width, height = round(x2 - x1, 2), round(y2 - y1, 2)
-    points = seen_points(face, record)
-    keypoints = [v for p in points for v in ((*p, VISIBLE) if p is not None else (0, 0, NOT_LABELLED))]
+    points = placed_points(face, record)
+    flags = [HIDDEN if name in face.hidden else VISIBLE for name in LANDMARK_NAMES]
+    keypoints = [v for p, f in zip(points, flags, strict=True) for v in ((*p, f) if p is not None else (0, 0, NOT_LABELLED))]
     return {
         "id": annotation_id,
         "image_id": image_id,

@@ -48,12 +48,16 @@ Read = Callable[[Path], Image]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotView:
-    """A landmark: place in pixels, its name in words, and whose side it is on (`right`, `left`, `nose`: a CSS class)."""
+    """A landmark: place in pixels, its name in words, and whose side it is on (`right`, `left`, `nose`: a CSS class).
+
+    `hidden`: the head hides it, so it is drawn hollow.
+    """
 
     x: float
     y: float
     name: str
     side: str
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +236,12 @@ def _share(value: float, whole: float) -> float:
 
 
 def _dots(face: FaceRecord) -> tuple[DotView, ...]:
-    named = zip(_READABLE, _SIDE_OF, face.landmarks, strict=True)
-    return tuple(DotView(x=p[0], y=p[1], name=name, side=side) for name, side, p in named if p is not None)
+    named = zip(LANDMARK_NAMES, _READABLE, _SIDE_OF, face.landmarks, strict=True)
+    return tuple(
+        DotView(x=p[0], y=p[1], name=f"hidden {words}" if name in face.hidden else words, side=side, hidden=name in face.hidden)
+        for name, words, side, p in named
+        if p is not None
+    )
 
 
 def votes_view(votes: Iterable[tuple[str, float | None]]) -> tuple[VoteView, ...]:

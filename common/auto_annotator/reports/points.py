@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from auto_annotator.cvat.shapes import OFF_PICTURE
 from auto_annotator.reports.records import FaceRecord, Point, Record
+from auto_annotator.types import LANDMARK_NAMES
 
 
 def seen_points(face: FaceRecord, record: Record) -> tuple[Point | None, ...]:
-    """The five points of a face, by the rule that the function's reply to CVAT follows.
+    """The five points of a face that are seen, by the rule that the function's reply to CVAT follows.
 
     JSON Lines keep a point as it was predicted. A picture that cuts a face off has no pixel for such a point, so here it counts
     as not seen once it lies more than `OFF_PICTURE` beyond the edge; one that is nearer is moved onto the edge.
@@ -17,8 +18,15 @@ def seen_points(face: FaceRecord, record: Record) -> tuple[Point | None, ...]:
         record: a picture that could be read; its size is the limit.
 
     Returns:
-        x, y in pixels of the upright picture, in the order of `types.LANDMARK_NAMES`; None where nobody saw the point.
+        x, y in pixels of the upright picture, in the order of `types.LANDMARK_NAMES`; None where nobody saw the point, or the head
+        hides it.
     """
+    placed = placed_points(face, record)
+    return tuple(None if name in face.hidden else point for name, point in zip(LANDMARK_NAMES, placed, strict=True))
+
+
+def placed_points(face: FaceRecord, record: Record) -> tuple[Point | None, ...]:
+    """As `seen_points`, but with the guessed places of points that the head hides."""
     return tuple(
         None if point is None else _inside(point, float(record.width or 0), float(record.height or 0)) for point in face.landmarks
     )

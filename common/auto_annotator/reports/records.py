@@ -5,8 +5,10 @@ export can be repeated without running a model again. The form of a line:
 
     {"image": "party/a.jpg", "width": 640, "height": 480,
      "faces": [{"box": [x1, y1, x2, y2], "score": 0.97, "landmarks": [[x, y], null, ...],
-                "votes": {"yunet": 0.98, "centerface": null}, "review": true, "reasons": ["few_votes"]}]}
+                "votes": {"yunet": 0.98, "centerface": null}, "review": true, "reasons": ["few_votes"],
+                "hidden": ["left_eye"]}]}
 
+`hidden` names the landmarks that the head itself hides and is left out where there are none; they stand where they were guessed.
 `error` is there when the picture could not be read (width and height are null then), `problems` when members of the ensemble
 did not answer. Lines are pure ASCII with no NaN: any JSON reader in any encoding takes them. A reader ignores keys that it does
 not know, so a later version may add some.
@@ -55,9 +57,11 @@ class FaceRecord:
         votes: score per box member, None = the member did not see the face.
         review: should a person look at it.
         reasons: codes of why (`review.REASONS` has the sentences).
+        hidden: names of the points that the head itself hides (`types.LANDMARK_NAMES`); where they are placed is a guess.
 
     Raises:
-        ValueError: for numbers that are not finite, an inverted box, or a number of points other than five.
+        ValueError: for numbers that are not finite, an inverted box, a number of points other than five, or a hidden point that
+            is none of them.
     """
 
     box: Box
@@ -66,6 +70,7 @@ class FaceRecord:
     votes: dict[str, Number | None]
     review: Annotated[bool, Strict()]
     reasons: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = [p for p in self.landmarks if p is not None]
@@ -76,6 +81,8 @@ class FaceRecord:
             raise ValueError(f"box: got {list(self.box)}, expected x1 <= x2 and y1 <= y2")
         if len(self.landmarks) != len(LANDMARK_NAMES):
             raise ValueError(f"landmarks: got {len(self.landmarks)} points, expected {len(LANDMARK_NAMES)}")
+        if not set(self.hidden) <= set(LANDMARK_NAMES):
+            raise ValueError(f"hidden: got {', '.join(self.hidden)[:80]}, expected names of {', '.join(LANDMARK_NAMES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +154,9 @@ def from_detection(image_name: str, detection: Detection) -> Record:
                 },
                 review=detection.review[i],
                 reasons=tuple(detection.reasons[i]),
+                hidden=()
+                if detection.hidden is None
+                else tuple(n for n, h in zip(LANDMARK_NAMES, detection.hidden[i], strict=True) if h),
             )
             for i in range(len(faces))
         ),
@@ -171,7 +181,10 @@ def _point(point: np.ndarray[Any, Any]) -> Point | None:
 def to_json(record: Record) -> str:
     """One line of JSON without its line end; pure ASCII, so that no reader can split or misread it."""
     data: dict[str, Any] = {"image": record.image, "width": record.width, "height": record.height}
-    data["faces"] = [{name: getattr(face, name) for name in _FACE_KEYS} for face in record.faces]
+    data["faces"] = [
+        {name: getattr(face, name) for name in _FACE_KEYS} | ({"hidden": face.hidden} if face.hidden else {})
+        for face in record.faces
+    ]
     if record.error is not None:
         data["error"] = {"reason": record.error.reason, "message": record.error.message}
     if record.problems:
