@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from auto_annotator.bridge.ignored import is_ignored, is_true
 from auto_annotator.bridge.shapes import Box, box_of
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import ConfigError
-from auto_annotator.evaluation.drawn import DrawnFace, DrawnPoints, Pictures, chosen_label, is_ignored, is_true, labelled_picture
+from auto_annotator.evaluation.drawn import DrawnFace, DrawnPoints, Pictures, chosen_label, labelled_picture, without_lone_event
 from auto_annotator.evaluation.labels import LabelledPicture
 from auto_annotator.types import LANDMARK_NAMES
 
@@ -87,7 +88,7 @@ def read_coco(folder: Path, paths: Sequence[Path], *, label: str | None = None) 
         pictures.check()
     if len({picture.path for picture in found}) < len(found):
         raise ConfigError(f"{', '.join(path.name for path in paths)}: a picture is in them twice; keep one file for each subset")
-    return found
+    return without_lone_event(found)
 
 
 def _pictures(data: Json, path: Path, pictures: Pictures, label: str | None) -> list[LabelledPicture]:

@@ -14,16 +14,17 @@ from xml.parsers import expat
 
 import numpy as np
 
+from auto_annotator.bridge.ignored import is_ignored
+from auto_annotator.bridge.label_export import VIDEO_BLOCK
 from auto_annotator.bridge.shapes import Box, box_of
 from auto_annotator.errors import ConfigError
 from auto_annotator.evaluation.drawn import (
-    VIDEO_BLOCK,
     DrawnFace,
     DrawnPoints,
     Pictures,
     chosen_label,
-    is_ignored,
     labelled_picture,
+    without_lone_event,
 )
 from auto_annotator.evaluation.labels import LabelledPicture
 from auto_annotator.types import LANDMARK_NAMES
@@ -142,7 +143,7 @@ def read_cvat_xml(folder: Path, path: Path, *, label: str | None = None) -> list
         where = pictures.find(image.given.get("name", ""), image.given.get("subset", ""))
         found.append(labelled_picture(where, faces, points, event=_event(image, number, video=reader.video)))
     pictures.check()
-    return found
+    return found if reader.video else without_lone_event(found)
 
 
 def _parse(path: Path) -> _Reader:

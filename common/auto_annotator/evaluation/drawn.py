@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from auto_annotator.bridge.ignored import IGNORED_LABELS
 from auto_annotator.bridge.infos import LabelInfo
 from auto_annotator.bridge.shapes import Box, Item, tied_landmarks
 from auto_annotator.cvat.labels import FACE
@@ -16,13 +17,6 @@ from auto_annotator.errors import ConfigError
 from auto_annotator.evaluation.labels import LEVELS, LabelledPicture
 from auto_annotator.evaluation.unpacking import safe_parts
 from auto_annotator.types import LANDMARK_NAMES, Float32Array
-
-IGNORED_LABELS = frozenset({"ignore", "ignored", "face_ignore", "face_ignored"})
-IGNORED_ATTRIBUTES = frozenset({"ignore", "ignored", "invalid"})
-"""A box of such a label, or a face with such an attribute that is true, is neither asked for nor an error when it is found."""
-
-VIDEO_BLOCK = 100
-"""Frames of a video that follow each other show the same scene, so that many of them are one event."""
 
 SUFFIXES = ("", ".PNG", ".png", ".jpg", ".jpeg")
 """Tried behind a picture's name: CVAT names the frames of a video without one."""
@@ -93,16 +87,10 @@ def _skeleton(drawn: DrawnPoints) -> Item:
     return {"frame": 0, "type": "skeleton", "label_id": _SKELETON, "elements": elements, "group": drawn.group}
 
 
-def is_true(value: object) -> bool:
-    """Whether a value of an attribute, as text or as JSON has it, says yes."""
-    return str(value).strip().casefold() in ("true", "1", "yes")
-
-
-def is_ignored(label: str, attributes: Mapping[str, object]) -> bool:
-    """Whether a box is neither asked for nor an error."""
-    return label.casefold() in IGNORED_LABELS or any(
-        is_true(value) for name, value in attributes.items() if str(name).casefold() in IGNORED_ATTRIBUTES
-    )
+def without_lone_event(pictures: Sequence[LabelledPicture]) -> list[LabelledPicture]:
+    """The same pictures; where all are of one event, such as the one folder that they lie in, that says nothing and goes."""
+    alone = len({picture.event for picture in pictures}) == 1
+    return [replace(picture, event="") for picture in pictures] if alone else list(pictures)
 
 
 def chosen_label(file: str, wanted: str | None, known: Sequence[str]) -> str:

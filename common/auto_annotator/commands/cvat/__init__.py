@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from auto_annotator.commands.cvat.options import before_parsing
 
-SUBCOMMANDS = ("setup", "prelabel", "cluster", "sheet", "push", "undo", "review", "quality", "doctor", "purge")
+SUBCOMMANDS = ("setup", "prelabel", "cluster", "sheet", "push", "undo", "review", "quality", "export_labels", "doctor", "purge")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
