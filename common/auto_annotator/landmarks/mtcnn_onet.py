@@ -31,6 +31,9 @@ class OnetRefiner:
         WeightsError: if the file is not O-net.
     """
 
+    KNOWS_PROFILES = False
+    """It takes a profile for a face, and spreads five points over it as over one half turned; detectors' points are far better."""
+
     def __init__(self, context: MemberContext, *, mirrored: bool = False, min_score: float = 0.5) -> None:
         if not 0 <= min_score <= 1:
             raise ConfigError(f"mtcnn_onet: got min_score {min_score}, expected 0..1")

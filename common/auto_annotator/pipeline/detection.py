@@ -18,7 +18,9 @@ from auto_annotator.errors import DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
 from auto_annotator.fusion.landmarks import fuse_landmarks
+from auto_annotator.fusion.profiles import hidden_points
 from auto_annotator.fusion.stacking import Evidence
+from auto_annotator.landmarks.base import knows_profiles
 from auto_annotator.pipeline.attention import beside_tiles, smallest_side
 from auto_annotator.pipeline.orientations import (
     QUARTERS,
@@ -219,15 +221,19 @@ class FaceDetection:
         height, width = image.shape[:2]
         faces, votes, opinions = fused.faces, fused.votes, fused.opinions
         shown = faces
+        hidden = hidden_points(faces.landmarks)
         for named in self.ensemble.refiners:
             start = time.perf_counter()
             points = self._refine(image, run, named.config.name, named.refiner.refine, shown)
+            if not knows_profiles(named.refiner):
+                points[hidden.any(axis=1)] = np.nan
             shown = better_known(shown, points)
             opinions = opinions.with_opinion(points, named.config.landmark_weight)
             run.timed(f"refiners/{named.config.name}", start)
         start = time.perf_counter()
         if self.ensemble.refiners:
             landmarks, spread = fuse_landmarks(opinions, faces.boxes)
+            hidden = np.where(faces.has_landmarks[:, None], hidden, hidden_points(landmarks))  # no detector's points: a refiner's
             faces = Faces(boxes=faces.boxes, scores=faces.scores, landmarks=landmarks)
             votes = Votes(members=votes.members, scores=votes.scores, edge_spread=votes.edge_spread, landmark_spread=spread)
         failed = any(run.broken(name) for name in self.members)
@@ -247,6 +253,7 @@ class FaceDetection:
             review_scores=None if doubts.wrong is None else np.asarray(doubts.wrong, np.float32),
             problems=tuple(run.problems.values()),
             seconds=run.seconds,
+            hidden=hidden,
         )
 
     def _refine(self, image: Image, run: Run, name: str, refine: Callable[[Image, Faces], np.ndarray], faces: Faces) -> np.ndarray:
