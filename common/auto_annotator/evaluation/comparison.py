@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from auto_annotator.evaluation.labels import LEVELS, LabelledPicture
 from auto_annotator.evaluation.landmarks import detection_errors
 from auto_annotator.evaluation.points import PointsResult, compare_points
 from auto_annotator.evaluation.review import ReviewEfficiency, error_curve, review_efficiency
+from auto_annotator.evaluation.subsets import ONCE, Subset, compare_subsets, subset_matches
 from auto_annotator.evaluation.summary import GROUPS_LEVEL, TIGHT, Summary, all_counts, as_plain, summary, touches
 from auto_annotator.evaluation.systems import System
 
@@ -40,6 +41,7 @@ class Result:
         points: landmarks; None if the set has none.
         review: what its review flag is worth; None = it has none.
         against: measure of `MEASURES` -> difference to the best member of that measure.
+        subsets: of an ensemble, size or attribute -> AP over the hard list against the best member there.
         curves: points of the plots by name.
     """
 
@@ -54,6 +56,7 @@ class Result:
     points: PointsResult | None = None
     review: ReviewEfficiency | None = None
     against: Mapping[str, Interval] = field(default_factory=dict)
+    subsets: Mapping[str, Subset] = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -90,7 +93,21 @@ def compare(found: Sequence[System], pictures: Sequence[LabelledPicture], *, see
         judged = {s.name: _judge(s, pictures, drawn) for s in there}
     points = compare_points({s.name: s.faces or () for s in there}, pictures)
     best = {m: _best_member(list(judged.values()), m) for m in MEASURES}
-    return [_result(s, judged.get(s.name), points.get(s.name), best, pictures) for s in found]
+    results = [_result(s, judged.get(s.name), points.get(s.name), best, pictures) for s in found]
+    if not judged:
+        return results
+    members = {name: _by_subset(j, pictures) for name, j in judged.items() if j.system.kind == "member"}
+    return [
+        replace(r, subsets=compare_subsets(_by_subset(judged[r.system], pictures), members, drawn))
+        if r.kind == "ensemble" and r.system in judged
+        else r
+        for r in results
+    ]
+
+
+def _by_subset(judged: _Judged, pictures: Sequence[LabelledPicture]) -> dict[str, Matches]:
+    matches = subset_matches(judged.pairs, pictures, all_counts(pictures, GROUPS_LEVEL))
+    return {name: part for name, (_, part) in matches.items()}
 
 
 def _judge(system: System, pictures: Sequence[LabelledPicture], drawn: npt.NDArray[np.int32]) -> _Judged:
@@ -120,7 +137,7 @@ def best_threshold(matches: Matches) -> tuple[float, float]:
 
 def _best_member(judged: Sequence[_Judged], measure: str) -> _Judged | None:
     """The member that is best in a measure when it is run alone, once."""
-    alone = [j for j in judged if j.system.kind == "member" and j.system.name.endswith("one look")]
+    alone = [j for j in judged if j.system.kind == "member" and j.system.name.endswith(ONCE)]
     sign = -1 if measure.startswith("c100") else 1
     return max(alone, key=lambda j: sign * j.values[measure], default=None)
 

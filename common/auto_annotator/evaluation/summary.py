@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from auto_annotator.evaluation.detection import (
     pair,
     recall_at_false_boxes,
 )
-from auto_annotator.evaluation.labels import ATTRIBUTES, LEVELS, SIZE_EDGES, BoolArray, LabelledPicture, size_names
+from auto_annotator.evaluation.labels import LEVELS, SIZE_EDGES, BoolArray, LabelledPicture, size_names
 from auto_annotator.evaluation.landmarks import FAILURE, detection_errors
+from auto_annotator.evaluation.subsets import subset_matches
 from auto_annotator.types import Faces
 
 OVERLAPS = tuple(i / 100 for i in range(50, 100, 5))
@@ -170,20 +170,15 @@ def _groups(pairs: Pairs, pictures: Sequence[LabelledPicture], counts: BoolArray
     found[everything.face[everything.hits & (everything.scores >= one_false_box(everything))]] = True
     seen = np.zeros(len(counts), np.bool_)
     seen[everything.face[everything.hits & (everything.scores >= SEEN)]] = True
-    out = {}
-    for name, mask, heights in _masks(pairs, pictures):
-        asked = mask & counts
-        if asked.any():
-            judged = pairs.matches(asked)
-            if heights is not None:
-                judged = judged.select(judged.hits | ((judged.heights >= heights[0]) & (judged.heights < heights[1])))
-            out[name] = Group(
-                faces=int(asked.sum()),
-                ap=average_precision(judged),
-                recall=float(found[asked].mean()),
-                seen=float(seen[asked].mean()),
-            )
-    return out
+    return {
+        name: Group(
+            faces=int(asked.sum()),
+            ap=average_precision(judged),
+            recall=float(found[asked].mean()),
+            seen=float(seen[asked].mean()),
+        )
+        for name, (asked, judged) in subset_matches(pairs, pictures, counts).items()
+    }
 
 
 def one_false_box(matches: Matches, *, per_picture: float = 1.0) -> float:
@@ -195,16 +190,6 @@ def one_false_box(matches: Matches, *, per_picture: float = 1.0) -> float:
         return float(scores[-1]) if len(scores) else math.inf
     above = scores[scores > scores[allowed]]  # detections of equal score come in together
     return float(above[-1]) if len(above) else math.inf
-
-
-def _masks(pairs: Pairs, pictures: Sequence[LabelledPicture]) -> Iterator[tuple[str, BoolArray, tuple[float, float] | None]]:
-    for name, (low, high) in zip(size_names(), pairwise(SIZE_EDGES), strict=True):
-        yield f"size: {name}", (pairs.face_heights >= low) & (pairs.face_heights < high), (low, high)
-    for attribute, values in ATTRIBUTES.items():
-        if all(attribute in p.attributes for p in pictures) and pictures:
-            column = np.concatenate([p.attributes[attribute] for p in pictures])
-            for value, word in enumerate(values):
-                yield f"{attribute}: {word}", column == value, None
 
 
 def as_plain(value: Any) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from auto_annotator.evaluation.bootstrap import Interval
 from auto_annotator.evaluation.comparison import MEASURES, Result
+from auto_annotator.evaluation.subsets import FEW, ONCE, worst
 from auto_annotator.evaluation.summary import Summary
 
 NOTHING = "-"
@@ -87,7 +89,7 @@ def gains_table(results: Sequence[Result]) -> list[str]:
 
 def groups_table(results: Sequence[Result]) -> list[str]:
     """AP by size and attribute: the ensemble beside the members run alone, once; and calibration by size."""
-    alone = [r for r in results if r.kind == "member" and r.system.endswith("one look")]
+    alone = [r for r in results if r.kind == "member" and r.system.endswith(ONCE)]
     ours = [r for r in results if r.kind == "ensemble"]
     if not ours:
         return []
@@ -95,15 +97,38 @@ def groups_table(results: Sequence[Result]) -> list[str]:
     own = _summary(ours[0])
     rows = []
     for name, group in own.groups.items():
-        members = [_summary(r).groups[name].ap for r in alone]
-        gain = 100 * (group.ap - max(members)) if members else math.nan
         cells = [number(_summary(r).groups[name].ap) for r in shown]
-        rows.append([name, str(group.faces), *cells, signed(gain), number(group.recall), number(group.seen)])
-    header = ["faces", "how many", *(f"AP {r.system}" for r in shown), "gain over the best, points"]
-    header += ["recall, 1 false box a picture", "seen at 0.05"]
+        rows.append([name, str(group.faces), *cells, number(group.recall), number(group.seen)])
+    header = ["faces", "how many", *(f"AP {r.system}" for r in shown), "recall, 1 false box a picture", "seen at 0.05"]
     out = _table("By size and attribute, hard list", header, rows)
+    for result in ours:
+        out += subsets_table(result)
     sizes = [[r.system, *(f"{number(v)} ({n})" for v, n in _summary(r).ece_by_size.values())] for r in shown]
     return out + _table("D-ECE by height of the box (boxes from 0.1 up)", ["system", *own.ece_by_size], sizes)
+
+
+def subsets_table(result: Result) -> list[str]:
+    """AP of an ensemble minus that of the best member, by size and attribute, in points; and where it gains least."""
+    some = next((s for s in result.subsets.values() if s.against), None)
+    if some is None:
+        return []
+    rows = []
+    for name, subset in result.subsets.items():
+        cells = []
+        for how in some.against:
+            gain = subset.against[how]
+            cells += [f"{number(gain.ap)} ({gain.system.removesuffix(how).rstrip(', ')})", interval(gain.difference)]
+        rows.append([name, str(subset.faces), number(subset.ap), *cells])
+    header = ["faces", "how many", "AP"]
+    for how in some.against:
+        header += [f"best member, {how}", "gain, points"]
+    lines = _table(f"Where {result.system} gains: AP by size and attribute, hard list (95 % of paired draws)", header, rows)
+    for how in some.against:
+        least = worst(result.subsets, how)
+        if least is not None:
+            gap = interval(result.subsets[least].against[how].difference)
+            lines += [f"Least gain on the best member, {how}, in subsets of {FEW} faces and more: {gap} ({least}).", ""]
+    return lines
 
 
 def points_table(results: Sequence[Result]) -> list[str]:
@@ -162,12 +187,16 @@ def signed(value: float) -> str:
     return NOTHING if not math.isfinite(value) else f"{value:+.1f}"
 
 
+def interval(gap: Interval, unit: float = 100) -> str:
+    """A difference and its interval, in points unless another unit is given."""
+    return f"{signed(unit * gap.value)} [{signed(unit * gap.low)}, {signed(unit * gap.high)}]"
+
+
 def _interval(result: Result, measure: str) -> str:
     gap = result.against.get(measure)
     if gap is None:
         return NOTHING
-    unit = 1 if measure.startswith("c100") else 100
-    return f"{signed(unit * gap.value)} [{signed(unit * gap.low)}, {signed(unit * gap.high)}]"
+    return interval(gap, 1 if measure.startswith("c100") else 100)
 
 
 def _summary(result: Result) -> Summary:

@@ -20,6 +20,7 @@ ORDER = {"ensemble": 0, "member": 1, "older": 2, "peer": 3, "rule": 4}
 
 BOX_COLUMNS = ("system", "AP easy", "AP medium", "AP hard", "medium, IoU 0.7", "C100 medium", "at best threshold", "D-ECE", "CPU s")
 POINT_COLUMNS = ("system", "error, raw", "one translation removed", "above 10 %", "above 10 % or not found")
+SUBSET_COLUMNS = ("faces", "how many", "AP", "best member, one look", "gain, points", "best member, all views", "gain, points")
 
 System = Mapping[str, Any]
 
@@ -173,7 +174,25 @@ def tables(systems: Sequence[System]) -> list[Table]:
     points = [s for s in systems if s["points"]]
     if points:
         out.append(Table(title="Landmarks", header=POINT_COLUMNS, rows=tuple(_point_row(s["system"], s["points"]) for s in points)))
+    for system in systems:
+        rows = tuple(_subset_row(name, subset) for name, subset in (system.get("subsets") or {}).items() if subset["against"])
+        if rows:
+            title = f"{printable(system['system'])}: AP by size and attribute, hard list, against the best member there"
+            out.append(Table(title=title, header=SUBSET_COLUMNS, rows=rows))
     return out
+
+
+def _subset_row(name: str, subset: Mapping[str, Any]) -> tuple[str, ...]:
+    cells = []
+    for how in ("one look", "all views"):
+        gain = subset["against"].get(how)
+        cells += [NOTHING, NOTHING] if gain is None else [figure(gain["ap"]), _points(gain["difference"])]
+    return (name, str(subset["faces"]), figure(subset["ap"]), *cells)
+
+
+def _points(gap: Mapping[str, float | None]) -> str:
+    low, high = (NOTHING if gap[end] is None else f"{100 * gap[end]:+.1f}" for end in ("low", "high"))  # type: ignore[operator]
+    return NOTHING if gap["value"] is None else f"{100 * gap['value']:+.1f} [{low}, {high}]"
 
 
 def _box_row(system: System) -> tuple[str, ...]:
@@ -202,5 +221,5 @@ def _gain(system: System, measure: str) -> str:
     gap = system["against"].get(measure)
     if gap is None or gap["value"] is None:
         return ""
-    low, high = (NOTHING if gap[end] is None else f"{100 * gap[end]:+.1f}" for end in ("low", "high"))
-    return f"{100 * gap['value']:+.1f} points on the best member [{low}, {high}]"
+    value, _, rest = _points(gap).partition(" ")
+    return f"{value} points on the best member {rest}"
