@@ -19,6 +19,7 @@ from auto_annotator.errors import ConfigError
 if TYPE_CHECKING:
     from auto_annotator.calibration import Calibration
     from auto_annotator.ensemble import Ensemble
+    from auto_annotator.evaluation.choices import Choice
     from auto_annotator.evaluation.labels import LabelledPicture
     from auto_annotator.evaluation.looks import Look
     from auto_annotator.evaluation.pictures import Prepared
@@ -41,6 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--folds", type=count, default=FOLDS, metavar="N", help=f"parts of the cross-validation; 0 = none (default: {FOLDS})"
     )
+    text = "also an ensemble file that does what is recommended, ready for --ensemble; nothing if the present one should be kept"
+    parser.add_argument("--write", type=Path, metavar="FILE.yaml", help=text)
     parser.add_argument("--anyway", action="store_true", help="learn even from fewer faces than are known to be enough")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where answers of models are kept for the next run")
     parser.add_argument("--no-cache", action="store_true", help="keep nothing")
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from auto_annotator.evaluation.readers import read_labelled
 
     settings = settings_of(args)
+    path = output_of(args, settings.ensemble)
     ensemble = build_ensemble(settings, calibrated=False)
     pictures = read_labelled(args.data, label=args.label)
     check_enough(pictures, anyway=args.anyway)
@@ -63,15 +67,50 @@ def run(args: argparse.Namespace) -> int:
     folder = None if args.no_cache else args.cache or settings.models.parent / "evaluation"
     seen = looks(ensemble, shown, settings, Cache(folder))
     check_found(seen, labels)
-    path = args.output or Path(f"{ensemble.config.name}.calibration.json")
     head = provenance(args.data, settings.ensemble, shown, pictures)
     calibration = learned_from(ensemble, seen, labels)
+    best: Choice | None = None
     if args.folds > 1:
-        sys.stdout.write(judgement(ensemble, settings.ensemble, seen, labels, args.folds, head["data_sha256"]))
+        text, best = judgement(ensemble, settings.ensemble, seen, labels, args.folds, head["data_sha256"])
+        sys.stdout.write(text)
     write(path, calibration, head)
     sys.stderr.write(f"{len(labels)} pictures, {sum(len(p.boxes) for p in labels)} faces: {path}\n")
-    sys.stderr.write(f"To use it name it in the ensemble file: `calibration: {path.name}` (a file beside it).\n")
+    if args.write is not None and args.folds > 1 and (best is None or not (best.learned or best.moved)):
+        sys.stderr.write(f"{args.write} was not written: nothing says that it would be better than the present ensemble\n")
+    elif args.write is None:
+        sys.stderr.write(f"To use it name it in the ensemble file: `calibration: {path.name}` (a file beside it).\n")
+    else:
+        write_ensemble(args.write, settings.ensemble, path, best, ensemble.config.threshold)
     return 0
+
+
+def output_of(args: argparse.Namespace, ensemble: str) -> Path:
+    """Where the calibration goes; what cannot work is told before an hour of work, not after.
+
+    Raises:
+        ConfigError: if the file of `--write` cannot be made.
+    """
+    from auto_annotator.commands.ensemble_copy import check_place
+    from auto_annotator.config import load_ensemble
+
+    if args.write is None:
+        path: Path = args.output or Path(f"{load_ensemble(ensemble).name}.calibration.json")
+        return path
+    check_place(ensemble, args.write)
+    path = args.output or args.write.with_name(f"{args.write.stem}.calibration.json")
+    if path.resolve().parent != args.write.resolve().parent:
+        raise ConfigError(f"--output {path}: expected a file beside {args.write}, which names it")
+    return path
+
+
+def write_ensemble(target: Path, ensemble: str, calibration: Path, best: Choice | None, threshold: float) -> None:
+    """The ensemble file of the choice; None = it was not judged, the learned calibration is meant."""
+    from auto_annotator.commands.ensemble_copy import write_copy
+
+    learned = calibration if best is None or best.learned else None
+    for path in write_copy(ensemble, target, calibration=learned, threshold=threshold if best is None else best.threshold):
+        sys.stdout.write(f"{path}\n")
+    sys.stderr.write(f"Use it with `--ensemble {target}`.\n")
 
 
 def check_enough(pictures: Sequence[LabelledPicture], *, anyway: bool) -> None:

@@ -32,8 +32,8 @@ def judgement(
     labels: Sequence[LabelledPicture],
     folds: int,
     data_sha256: str,
-) -> str:
-    """Tables of both calibrations on the same pictures, and in one line which is better.
+) -> tuple[str, Choice | None]:
+    """Tables of both calibrations on the same pictures, and in one line which is better; and the choice that is recommended.
 
     Args:
         ensemble: built without its calibration.
@@ -43,7 +43,7 @@ def judgement(
         folds: parts of the cross-validation.
         data_sha256: of these pictures, to know whether the present calibration was learned from them.
     """
-    from auto_annotator.evaluation.choices import choices
+    from auto_annotator.evaluation.choices import choices, recommended
     from auto_annotator.evaluation.learning import cross_validated, fuse_looks
     from auto_annotator.evaluation.learning import folds as parts_of
     from auto_annotator.evaluation.summary import summary
@@ -51,11 +51,12 @@ def judgement(
     pictures = [replace(p, landmarks=None) for p in labels]  # points come from the refiners, which do not run here
     parts = parts_of(pictures, folds)
     if len(parts) < 2:
-        return "All pictures are of one event: nothing was left to judge on. Label pictures of other events too.\n"
+        return "All pictures are of one event: nothing was left to judge on. Label pictures of other events too.\n", None
     try:
         fused, wrong = cross_validated(ensemble, seen, pictures, count=folds)
     except ValueError as error:
-        return f"Cannot be judged: a part of the pictures is too poor to learn from ({error}). Label more, or use fewer --folds.\n"
+        text = f"Cannot be judged: a part of the pictures is too poor to learn from ({error}). Label more, or use fewer --folds.\n"
+        return text, None
     threshold = ensemble.config.threshold
     faces = {LEARNED: [f.faces for f in fused]}
     present, problem = _present(ensemble, name)
@@ -65,10 +66,11 @@ def judgement(
     lines = [f"Cross-validated over events in {len(parts)} parts, threshold {threshold:g}", "", *_levels(found), ""]
     lines += _details(found[LEARNED])
     lines += _review(faces[LEARNED], pictures, threshold, wrong)
-    lines += ["", *_verdict(choices(faces.get(NOW), faces[LEARNED], pictures, parts, threshold), problem)]
+    listed = choices(faces.get(NOW), faces[LEARNED], pictures, parts, threshold)
+    lines += ["", *_verdict(listed, problem)]
     if _is_of(name, ensemble, data_sha256):
         lines.append("The calibration that it has now was learned from these very pictures: its figures here flatter it.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", recommended(listed)
 
 
 def _present(ensemble: Ensemble, name: str) -> tuple[Calibration | None, str]:
