@@ -110,7 +110,14 @@ def test_both_nuctls_get_the_same_command_of_flags_that_both_know(workshop, cvat
 
 
 def test_settings_of_the_function_are_handed_on_and_no_others(workshop):
-    given = {"ON_ERROR": "fail", "BUDGET_SECONDS": "30", "THREADS": "4", "GPU_MEMORY_MB": "4096", "MAX_PIXELS": "1000000"}
+    given = {
+        "ON_ERROR": "fail",
+        "BUDGET_SECONDS": "30",
+        "THREADS": "4",
+        "GPU_MEMORY_MB": "4096",
+        "MAX_PIXELS": "1000000",
+        "ROTATIONS": "always",
+    }
     mine = {
         "MODELS": "/home/me/models",
         "DEVICE": "cuda",

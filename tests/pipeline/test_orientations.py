@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_annotator.geometry import iou_matrix, turn_edges, turn_faces
-from auto_annotator.pipeline.orientations import SAME_INSIDE, SAME_IOU, joined, kept_rows, less_likely, turned_back
+from auto_annotator.pipeline.orientations import SAME_INSIDE, SAME_IOU, SURE, chosen, joined, less_likely, turned_back
 from auto_annotator.types import Detection, Faces, Votes
 
 WIDTH, HEIGHT = 640, 448
@@ -139,8 +139,9 @@ def test_a_face_that_is_seen_from_everywhere_is_one_face_and_upright_wins_ties()
 
 def test_a_face_that_fits_better_turned_is_taken_from_there():
     detectors = {"a": UprightDetector(sideways=0.6), "b": UprightDetector(sideways=0.6)}
-    detection = pipeline(detectors, settings={"rotations": "always"}, turned_odds=0.9)(scene(2))
+    detection = pipeline(detectors, settings={"rotations": "always"}, turned_odds=0.1)(scene(2))
     assert len(detection.faces) == 1
+    assert detection.faces.scores[0] == pytest.approx(0.54, abs=0.02)  # it is one upright too: no less likely for being found again
     assert detection.faces.landmarks[0, 0, 1] > detection.faces.landmarks[0, 3, 1] + 5  # eyes below the mouth
 
 
@@ -296,23 +297,35 @@ def same(a, b):
     return smaller > 0 and (iou_matrix(a, b)[0, 0] >= SAME_IOU or common >= SAME_INSIDE * smaller)
 
 
-@given(st.lists(boxes, min_size=1, max_size=4))
-def test_of_each_face_the_best_orientation_is_kept(lists):
+@given(st.lists(boxes, min_size=1, max_size=4), st.sampled_from([0.1, 0.5, 1.0]))
+def test_of_each_face_the_best_orientation_is_kept_with_the_best_score_shown(lists, odds):
     orientations = [Faces.of([[x, y, x + w, y + h] for x, y, w, h, _ in rows], [s for *_, s in rows]) for rows in lists]
-    kept = kept_rows(orientations)
-    everything = [(-f.scores[row], number, row, f.boxes[row]) for number, f in enumerate(orientations) for row in range(len(f))]
+    kept = chosen(orientations, odds)
+    everything = []
+    for number, faces in enumerate(orientations):
+        for row, (score, box) in enumerate(zip(faces.scores, faces.boxes, strict=True)):
+            shown = score if number == 0 else np.float32(less_likely(float(score), odds))
+            everything.append((-(score if score >= SURE else shown), number, row, box, float(shown)))
     stays: list = []
-    for score, number, row, box in sorted(everything, key=lambda e: e[:3]):
-        if not any(number != other and same(box, better) for _, other, _, better in stays):
-            stays.append((score, number, row, box))
-    assert [k.tolist() for k in kept] == [sorted(row for _, n, row, _ in stays if n == number) for number in range(len(lists))]
+    for _, number, row, box, shown in sorted(everything, key=lambda e: e[:3]):
+        rival = next((face for face in stays if face[0] != number and same(box, face[2])), None)
+        if rival is None:
+            stays.append([number, row, box, shown])
+        else:
+            rival[3] = max(rival[3], shown)
+    for number, choice in enumerate(kept):
+        expected = sorted((row, shown) for n, row, _, shown in stays if n == number)
+        assert choice.rows.tolist() == [row for row, _ in expected]
+        assert choice.scores == pytest.approx([shown for _, shown in expected])
+    upright = kept[0]
+    assert upright.scores.tolist() == orientations[0].scores[upright.rows].tolist()
 
 
 def test_many_faces_take_no_time_to_merge():
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 4000, (4, 2500, 2))
     orientations = [Faces.of(np.concatenate([c, c + 30], axis=1), rng.uniform(0, 1, 2500)) for c in corner]
-    assert sum(map(len, kept_rows(orientations))) < 10_000
+    assert sum(len(choice.rows) for choice in chosen(orientations, 0.5)) < 10_000
 
 
 def test_garbage_of_a_turned_look_is_a_problem_of_that_member_alone():
@@ -323,3 +336,9 @@ def test_garbage_of_a_turned_look_is_a_problem_of_that_member_alone():
     detection = pipeline(detectors, settings={"rotations": "always"}, threshold=0.1)(scene(*ALL))
     assert [(p.member, p.reason) for p in detection.problems] == [("bad", "garbage")]
     assert len(detection.faces) == 4
+
+
+def test_what_is_more_likely_no_face_does_not_drive_an_upright_box_out():
+    faint, upright = Faces.of([[0, 0, 10, 13]], [0.49]), Faces.of([[0, 0, 13, 10]], [0.4])
+    assert [c.rows.tolist() for c in chosen([upright, faint], 0.25)] == [[0], []]
+    assert [c.rows.tolist() for c in chosen([upright, Faces.of(faint.boxes, [0.5])], 0.25)] == [[], [0]]

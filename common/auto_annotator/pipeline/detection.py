@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
-import numpy.typing as npt
 
 from auto_annotator.config import Settings
 from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
@@ -19,15 +18,15 @@ from auto_annotator.fusion.boxes import FusionSettings
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
 from auto_annotator.fusion.landmarks import fuse_landmarks
 from auto_annotator.fusion.profiles import hidden_points
-from auto_annotator.fusion.stacking import Evidence
 from auto_annotator.landmarks.base import knows_profiles
 from auto_annotator.pipeline.attention import beside_tiles, smallest_side
 from auto_annotator.pipeline.orientations import (
     QUARTERS,
+    chosen,
     faces_turned_back,
     joined,
-    kept_rows,
     less_likely,
+    rated,
     selected,
     turned_back,
     turned_picture,
@@ -127,11 +126,12 @@ class FaceDetection:
             run.learn(turned)
         height, width = image.shape[:2]
         back = [faces_turned_back(fused.faces, turned.quarters, width, height) for turned, fused in looks]
-        first, *others = kept_rows([upright.faces, *back])
-        parts = [selected(upright, first)]
-        for rows, (turned, fused) in zip(others, looks, strict=True):
-            if len(rows):
-                found = self._finish(turned_picture(image, turned.quarters), turned, fused.select(rows))
+        first, *others = chosen([upright.faces, *back], self.ensemble.config.turned_odds)
+        parts = [selected(upright, first.rows)]
+        for choice, (turned, fused) in zip(others, looks, strict=True):
+            choice = choice.select(np.flatnonzero(choice.scores >= limit))
+            if len(choice.rows):
+                found = self._finish(turned_picture(image, turned.quarters), turned, rated(fused, choice))
                 parts.append(turned_back(found, turned.quarters))
                 run.learn(turned)
         return replace(joined(parts), problems=tuple(run.problems.values()))
@@ -201,19 +201,12 @@ class FaceDetection:
         run.pace[member.name] = max(run.pace.get(member.name, 0.0), spent / max(plan.megapixels, 1e-6))
         return faces
 
-    def _odds(self, run: Run) -> float:
-        return self.ensemble.config.turned_odds if run.quarters else 1.0
-
     def _fuse(self, run: Run) -> FusedFaces:
         start = time.perf_counter()
         config = self.ensemble.config.fusion
         settings = FusionSettings(rule=config.rule, iou=config.iou, min_votes=config.min_votes)
         weights = [self.ensemble.members[s.member].config.landmark_weight for s in run.sources]
-
-        def score(evidence: Evidence) -> npt.ArrayLike:
-            return less_likely(self.ensemble.calibration.final_scores(evidence), self._odds(run))
-
-        fused = fuse_evidence(run.lists, run.sources, self.members, settings, weights, score)
+        fused = fuse_evidence(run.lists, run.sources, self.members, settings, weights, self.ensemble.calibration.final_scores)
         run.timed("fuse", start)
         return fused
 
@@ -240,7 +233,8 @@ class FaceDetection:
         pointed = bool(self.ensemble.refiners) or any(m.detector.capabilities.landmarks for m in self.ensemble.members)
         settings = ReviewSettings(**self.ensemble.config.review.model_dump(), landmarks_expected=pointed)
         wrong = self.ensemble.calibration.wrong(fused.evidence)
-        wrong = None if wrong is None else less_likely(wrong, 1 / self._odds(run))
+        if wrong is not None and run.quarters:
+            wrong = less_likely(wrong, 1 / self.ensemble.config.turned_odds)
         doubts = Doubts(wrong=wrong, inside=fused.evidence.inside)
         reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed, doubts=doubts)
         run.timed("fuse", start)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.fusion.candidates import BoolArray, Float64Array, IntArray, PairTest, find_pairs
+from auto_annotator.fusion.faces import FusedFaces
 from auto_annotator.geometry import turn_edges, turn_faces
-from auto_annotator.types import Detection, Faces, Image, Votes
+from auto_annotator.types import Detection, Faces, Float32Array, Image, Votes
 
 QUARTERS = (1, 2, 3)
 """Quarters of a clockwise turn after which the picture is looked at again."""
@@ -18,6 +19,9 @@ QUARTERS = (1, 2, 3)
 SAME_IOU, SAME_INSIDE = 0.4, 0.6
 """Two boxes of different orientations are of one face above this IoU, or when this share of the smaller lies in the other: a
 detector draws an upright face higher than wide, so a quarter turn between two boxes of one face alone brings their IoU to 0.6."""
+
+SURE = 0.5
+"""Score from which a box tells by itself how the face stands. Below it, it is more likely no face, and upright the better guess."""
 
 
 def turned_picture(image: Image, quarters: int) -> Image:
@@ -45,26 +49,52 @@ def less_likely(probabilities: npt.ArrayLike, odds: float) -> npt.NDArray[np.flo
     return p if odds == 1 else np.asarray(odds * p / (1 - p + odds * p))
 
 
-def kept_rows(orientations: Sequence[Faces]) -> list[IntArray]:
-    """For each orientation the rows to keep, in their order: of the boxes of one face, that with the best score.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Choice:
+    """What stays of the faces of one orientation: their rows, in order, and the score (n,) that each is shown with."""
+
+    rows: IntArray
+    scores: npt.NDArray[np.float32]
+
+    def select(self, places: IntArray) -> Choice:
+        """Those at some places of the choice."""
+        return Choice(rows=self.rows[places], scores=self.scores[places])
+
+
+def chosen(orientations: Sequence[Faces], odds: float) -> list[Choice]:
+    """Of the boxes of one face, that of the orientation in which it scores best: there it stands upright, and so do its points.
+
+    Whether it is a face is another question: what only a turned picture shows is less likely one, by `odds`, than what has the same
+    score upright, and of several boxes of one face the likeliest tells. Boxes below `SURE` are compared by that, too.
 
     Args:
-        orientations: faces in pixels of one and the same picture. Between equal scores the earlier orientation wins; boxes of one
-            orientation never drive each other out, for that is what its fusion has decided.
+        orientations: faces in pixels of one and the same picture, scored as in an upright one, the upright ones first. Between
+            equal scores the earlier orientation wins; boxes of one orientation never drive each other out: its fusion has decided.
+        odds: of a turned face against an upright one, 0..1.
     """
     together = Faces.concat(orientations)
     source = np.repeat(np.arange(len(orientations)), [len(faces) for faces in orientations])
-    order = np.argsort(-together.scores, kind="stable")
-    boxes = together.boxes[order].astype(np.float64)
-    real = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    pairs = find_pairs(boxes[real], _one_face(boxes[real], source[order][real])) if len(orientations) > 1 else None
-    dropped = np.zeros(len(order), bool)
-    better, worse = (np.zeros(0, np.intp),) * 2 if pairs is None else (real[pairs[0]], real[pairs[1]])
-    for place in np.argsort(better, kind="stable"):
-        dropped[worse[place]] |= not dropped[better[place]]
-    kept = np.zeros(len(order), bool)
-    kept[order[~dropped]] = True
-    return [np.flatnonzero(kept[source == number]) for number in range(len(orientations))]
+    shown = np.where(source > 0, less_likely(together.scores.astype(np.float64), odds), together.scores).astype(np.float32)
+    kept = np.ones(len(source), bool)
+    for better, worse in _rivals(together.boxes, np.where(together.scores < SURE, shown, together.scores), source):
+        if kept[better] and kept[worse]:
+            kept[worse] = False
+            shown[better] = max(shown[better], shown[worse])
+    rows = [np.flatnonzero(kept & (source == number)) for number in range(len(orientations))]
+    starts = np.cumsum([0, *(len(faces) for faces in orientations)])
+    return [Choice(rows=own - start, scores=shown[own]) for own, start in zip(rows, starts, strict=False)]
+
+
+def _rivals(boxes: Float32Array, scores: Float32Array, source: IntArray) -> Iterator[tuple[int, int]]:
+    """Pairs (better, worse) of boxes of one face in different orientations, those of the best box first."""
+    order = np.argsort(-scores, kind="stable")
+    order = order[(boxes[order, 2:] > boxes[order, :2]).all(axis=1)]
+    edges = boxes[order].astype(np.float64)
+    pairs = find_pairs(edges, _one_face(edges, source[order]))
+    if pairs is not None:
+        better, worse = pairs
+        for place in np.lexsort((worse, better)):
+            yield int(order[better[place]]), int(order[worse[place]])
 
 
 def _one_face(boxes: Float64Array, source: IntArray) -> PairTest:
@@ -76,6 +106,12 @@ def _one_face(boxes: Float64Array, source: IntArray) -> PairTest:
         return np.asarray(close & (source[i] != source[j]))
 
     return test
+
+
+def rated(fused: FusedFaces, choice: Choice) -> FusedFaces:
+    """The faces of a choice, with its scores."""
+    fused = fused.select(choice.rows)
+    return replace(fused, faces=Faces(boxes=fused.faces.boxes, scores=choice.scores, landmarks=fused.faces.landmarks))
 
 
 def selected(detection: Detection, rows: IntArray) -> Detection:
