@@ -168,15 +168,20 @@ def tied_skeleton(shape: Mapping[str, Any], shapes: Iterable[Item], labels: Mapp
         The raw skeleton. One that shares a group with another rectangle is nobody else's; None if there is none.
     """
     here = [other for other in shapes if other["frame"] == shape["frame"]]
-    box = box_of(shape)
-    known = [(other, landmarks_of(other, labels[other["label_id"]])) for other in here if _is_skeleton(other, labels)]
-    points = [(other, found) for other, found in known if found is not None]
-    group = int(shape.get("group") or 0)
-    tied = [(other, found) for other, found in points if group and int(other.get("group") or 0) == group]
+    box, group = box_of(shape), int(shape.get("group") or 0)
+    skeletons = [other for other in here if _is_skeleton(other, labels)]
+    tied = _with_landmarks([o for o in skeletons if group and int(o.get("group") or 0) == group], labels)
     if not tied:
         taken = {int(other.get("group") or 0) for other in here if other.get("type") == "rectangle"} - {0}
-        tied = [(o, found) for o, found in points if int(o.get("group") or 0) not in taken and _lies_in(found, box)]
+        free = _with_landmarks([o for o in skeletons if int(o.get("group") or 0) not in taken], labels)
+        tied = [(o, found) for o, found in free if _lies_in(found, box)]
     return min(tied, key=lambda pair: _misfit(pair[1], box), default=(None, None))[0]
+
+
+def _with_landmarks(skeletons: Iterable[Item], labels: Mapping[int, LabelInfo]) -> list[tuple[Item, Float32Array]]:
+    """The skeletons of five points with their landmarks; others are left out."""
+    known = [(one, landmarks_of(one, labels[one["label_id"]])) for one in skeletons]
+    return [(one, found) for one, found in known if found is not None]
 
 
 def tied_landmarks(shape: Mapping[str, Any], shapes: Iterable[Item], labels: Mapping[int, LabelInfo]) -> Float32Array | None:

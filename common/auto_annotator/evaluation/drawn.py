@@ -56,9 +56,7 @@ def labelled_picture(path: Path, faces: Sequence[DrawnFace], points: Sequence[Dr
     Boxes without area are left out: nothing can overlap them.
     """
     kept = [face for face in faces if face.box[2] > face.box[0] and face.box[3] > face.box[1]]
-    items = [_rectangle(face) for face in kept]
-    skeletons = [_skeleton(one) for one in points]
-    found = [tied_landmarks(item, items + skeletons, _LABELS) for item in items] if skeletons else [None] * len(items)
+    found = _tied(kept, points)
     rows = tuple(row for row, face in enumerate(kept) if not face.ignored)
     landmarks: Float32Array | None = None
     if any(one is not None for one in found):
@@ -70,6 +68,25 @@ def labelled_picture(path: Path, faces: Sequence[DrawnFace], points: Sequence[Dr
         keep={} if len(rows) == len(kept) else dict.fromkeys(LEVELS, rows),
         landmarks=landmarks,
     )
+
+
+def _tied(faces: Sequence[DrawnFace], points: Sequence[DrawnPoints]) -> list[Float32Array | None]:
+    """The points of each face, by the rule of `tied_landmarks`; only points that can be a face's are looked at, for crowds."""
+    if not points:
+        return [None] * len(faces)
+    groups = np.array([one.group for one in points])
+    free = ~np.isin(groups, [face.group for face in faces if face.group])
+    places = np.stack([one.points for one in points]).astype(np.float64)
+    low, high = (np.nan_to_num(places, nan=far) for far in (np.inf, -np.inf))
+    low, high = low.min(axis=1), high.max(axis=1)
+    found = []
+    for face in faces:
+        mates = (groups == face.group) & (groups > 0)
+        inside = free & (low >= face.box[:2]).all(axis=1) & (high <= face.box[2:]).all(axis=1)
+        near = [points[row] for row in np.flatnonzero(mates if mates.any() else inside).tolist()]
+        item = _rectangle(face)
+        found.append(tied_landmarks(item, [item, *map(_skeleton, near)], _LABELS) if near else None)
+    return found
 
 
 _NOWHERE = np.full((len(LANDMARK_NAMES), 2), np.nan, np.float32)
