@@ -82,12 +82,20 @@ def test_attributes_come_by_name_with_defaults():
     assert face.attributes == {"person": "p0007", "name": "", "face_key": ""}
 
 
-def test_points_of_the_tied_skeleton_count_and_those_outside_are_unknown():
+def test_points_of_the_tied_skeleton_count_and_those_hidden_wait_at_their_place():
     tied = skeleton(2, group=3)
     faces = pull([rectangle(1, group=3), tied, rectangle(4, box=(100, 100, 120, 120))])
-    assert faces[0].looks[0].landmarks[0].tolist() == [20.0, 25.0]
-    assert np.isnan(faces[0].looks[0].landmarks[4]).all()
+    assert faces[0].looks[0].landmarks.tolist() == [[20.0 + n, 25.0] for n in range(5)]
+    assert tied["elements"][4]["outside"], "what the server sent is not changed"
     assert faces[1].looks[0].landmarks is None
+
+
+@pytest.mark.parametrize("place", [[0.0, 20.0], [64.0, 20.0], [30.0, 0.0], [30.0, 48.0], [0.0, 0.0]])
+def test_an_outside_point_at_the_border_of_the_picture_is_unknown(place):
+    tied = skeleton(2, group=3)
+    tied["elements"][4]["points"] = place
+    points = pull([rectangle(1, group=3), tied])[0].looks[0].landmarks
+    assert np.isnan(points).all(axis=1).tolist() == [False] * 4 + [True]
 
 
 def test_a_track_is_one_face_with_some_looks():

@@ -28,7 +28,7 @@ IDENTITY = ("person", "name", "face_key")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """A face in one frame: its box, and (5, 2) float32 points as far as CVAT knows them."""
+    """A face in one frame: its box, and (5, 2) float32 points as far as CVAT knows them (`alignment_points`)."""
 
     frame: int
     box: Box
@@ -89,7 +89,8 @@ def pulled_faces(task: TaskInfo, job: JobInfo, annotations: Mapping[str, Any], l
     for shape in shapes:
         if shape["label_id"] == label.id and shape.get("type") == "rectangle":
             skeleton = tied_skeleton(shape, in_frame[shape["frame"]], labels)
-            points = landmarks_of(skeleton, labels[skeleton["label_id"]]) if skeleton else None
+            size = task.frame_size(shape["frame"])
+            points = alignment_points(skeleton, labels[skeleton["label_id"]], size) if skeleton else None
             found.append((shape, "shape", (Look(frame=shape["frame"], box=box_of(shape), landmarks=points),)))
     for track in annotations.get("tracks") or ():
         if track["label_id"] == label.id and (looks := _track_looks(track, job, task.deleted_frames)):
@@ -113,6 +114,29 @@ def pulled_faces(task: TaskInfo, job: JobInfo, annotations: Mapping[str, Any], l
         )
         for (item, kind, looks), key in zip(found, keys, strict=True)
     ]
+
+
+def alignment_points(skeleton: Item, label: LabelInfo, size: tuple[int, int]) -> Float32Array | None:
+    """(5, 2) points of a skeleton that a recogniser's crop is cut by; None if its label has other points.
+
+    A point that is outside because the head hides it waits where it was predicted, and the face is aligned by that place; with four
+    points of five the box alone would align it, far worse. NaN where an outside point waits at the border of the picture: it lies
+    beyond it, nobody knows how far.
+
+    Args:
+        skeleton: raw.
+        label: its label.
+        size: (width, height) of the frame.
+    """
+    elements = [
+        {**element, "outside": False} if element.get("outside") and _within(element.get("points") or (), size) else element
+        for element in skeleton.get("elements") or ()
+    ]
+    return landmarks_of({**skeleton, "elements": elements}, label)
+
+
+def _within(point: Sequence[float], size: tuple[int, int]) -> bool:
+    return len(point) == 2 and all(0 < float(at) < side for at, side in zip(point, size, strict=True))
 
 
 def keys_of(task: int, looks: Sequence[Look]) -> list[str]:
