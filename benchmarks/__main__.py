@@ -13,6 +13,7 @@ NAMES = (
     "memory",
     "systems",
     "mosaics",
+    "rotations",
     "landmarks",
     "verification",
     "clustering",

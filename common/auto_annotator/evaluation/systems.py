@@ -221,13 +221,13 @@ def review_need(detection: Detection) -> np.ndarray:
 
 
 def content_digest(settings: Settings) -> str:
-    """Of everything that the ensemble's answer depends on: its file, its calibration, the code."""
+    """Of everything that the ensemble's answer depends on: its file, its calibration, the code, the orientations looked at."""
     path = ensemble_path(settings.ensemble)
     package = Path(auto_annotator.__file__).parent
     files = [path, *sorted(path.parent.glob(f"{path.stem}*.json"))]
     for name in CODE:
         files += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / name]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"" if settings.rotations == "off" else settings.rotations.encode())
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
