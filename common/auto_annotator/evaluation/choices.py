@@ -93,8 +93,6 @@ def choices(
         for moved in (False, True):
             mended = _cross_fitted(judged.loose, parts, threshold) if moved else touches(judged.loose, threshold)
             draws = 100 * ratio_draws(mended, judged.loose.faces_in_picture, drawn)
-            first = (draws, precision) if first is None and now is not None else first
-            known = first is not None and bool(found)
             found.append(
                 Choice(
                     learned=is_learned,
@@ -103,10 +101,12 @@ def choices(
                     c100=100 * float(mended.sum()) / max(1, judged.loose.faces),
                     ap=average_precision(judged.loose),
                     ap_tight=average_precision(judged.tight),
-                    fewer=_share(first[0] - draws) if first is not None and known else None,
-                    higher=_share(precision - first[1]) if first is not None and known and is_learned else None,
+                    fewer=None if first is None else _share(first[0] - draws),
+                    higher=None if first is None or not is_learned else _share(precision - first[1]),
                 )
             )
+            if first is None and now is not None:
+                first = draws, precision
     return found
 
 
