@@ -22,7 +22,7 @@ from auto_annotator.fusion.boxes import FusionSettings
 from auto_annotator.fusion.faces import fuse_faces
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
 from auto_annotator.geometry import box_sides
-from auto_annotator.pipeline.detection import better_known
+from auto_annotator.pipeline.refining import better_known
 from auto_annotator.types import Faces
 from benchmarks.common import CACHE, landmarked, load, need, table
 from benchmarks.raw import ensemble_without_calibration, looks

@@ -19,7 +19,7 @@ REASONS: dict[str, str] = {
     "boxes_disagree": "The members place the edges of the box differently.",
     "possible_duplicate": "The box lies in that of another face for the most part: both may mean the same face.",
     "loose_box": "Faces like this one often have a box that does not fit well.",
-    "landmarks_disagree": "The members place the landmarks differently.",
+    "landmarks_disagree": "The members place the landmarks differently, or one of them sees no face in a large box.",
     "no_landmarks": "No member could place the landmarks.",
     "tiny": "The face is so small that details cannot be trusted.",
     "at_border": "The face is cut by the border of the picture; the box covers the visible part only.",
@@ -41,6 +41,10 @@ face a little beside the cut."""
 POINT_PIXELS = 2.0
 """Points this close together agree however small the face is: a person does not place them more exactly."""
 
+UNSEEN_SIDE = 100.0
+"""Box side in pixels from which a face in which a landmark model sees none is odd: occluded, painted, turned far or upside down. On
+WIDER FACE that is one face in five; of 36 to 50 pixels it is 70 %, and says only that they are small and blurred."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewSettings:
@@ -50,7 +54,7 @@ class ReviewSettings:
         score_below: fused score, 0..1.
         votes_below: share of the members that saw the face, 0..1.
         edge_spread_above: largest standard deviation of an edge, as a share of the box side.
-        landmark_spread_above: largest spread of a point, as a share of the box side.
+        landmark_spread_above: largest spread of a point, of the opinions or of one model's looks, as a share of the box side.
         side_below: geometric mean side in pixels.
         duplicate_above: share of the smaller box that lies in that of a better face, times the better one's score.
         error_above: a box more likely wrong than this is flagged and no other, where that likelihood is known; what else speaks
@@ -75,10 +79,12 @@ class Doubts:
     Attributes:
         wrong: (n,) probability that the box needs a correction (no face, or IoU below 0.7); None = no model of errors.
         inside: (n,) how far the box lies in that of a better face, times the better one's score; None = not known.
+        unseen: (n,) bool, a landmark model that looked at the face found none; None = nothing known.
     """
 
     wrong: npt.NDArray[np.floating] | None = None
     inside: npt.NDArray[np.floating] | None = None
+    unseen: npt.NDArray[np.bool_] | None = None
 
 
 def review_reasons(
@@ -112,8 +118,9 @@ def review_reasons(
     points_apart = np.maximum(settings.landmark_spread_above * side, POINT_PIXELS)[:, None]
     flags = _box_flags(faces, votes, width, height, settings, doubts)
     flags["few_votes"] |= failed_members
+    unseen = np.zeros(len(faces), bool) if doubts.unseen is None else doubts.unseen & (side >= UNSEEN_SIDE)
     flags |= {
-        "landmarks_disagree": (votes.landmark_spread > points_apart).any(axis=1),
+        "landmarks_disagree": (votes.landmark_spread > points_apart).any(axis=1) | unseen,
         "no_landmarks": ~faces.has_landmarks & settings.landmarks_expected,
     }
     return tuple(tuple(code for code in REASONS if code in flags and flags[code][row]) for row in range(len(faces)))

@@ -109,8 +109,8 @@ class Votes:
         members: the m names of the ensemble's box members, in the order of the file.
         scores: (n, m) float32, best calibrated score of the member over its views; NaN = the member did not see the face.
         edge_spread: (n, 4) float32, standard deviation in pixels of each box edge over the opinions; NaN with fewer than two.
-        landmark_spread: (n, 5) float32, root mean square distance in pixels of each point's opinions from the fused point;
-            NaN with fewer than two.
+        landmark_spread: (n, 5) float32, root mean square distance in pixels of each point's opinions from the fused point, or of
+            the looks of one landmark model from their mean where that is more; NaN with fewer than two of either.
     """
 
     members: tuple[str, ...]

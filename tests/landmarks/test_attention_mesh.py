@@ -93,6 +93,14 @@ def test_points_come_back_in_picture_pixels(tmp_path, picture, box):
     np.testing.assert_allclose(points[0], TRUTH, atol=1.5)
 
 
+def test_the_points_are_the_mean_of_the_looks(tmp_path, picture):
+    faces = Faces.of([BOX, [500, 500, 600, 600]], [1, 1])
+    looks = build(tmp_path).looks(picture, faces)
+    assert looks.shape == (2, 2, 5, 2)
+    np.testing.assert_allclose(build(tmp_path).refine(picture, faces), looks.mean(axis=1), atol=1e-4)
+    assert np.isnan(looks[1]).all()
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.floats(-3.1, 3.1))
 def test_any_first_angle(tmp_path_factory, angle):

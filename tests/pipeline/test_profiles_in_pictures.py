@@ -95,3 +95,41 @@ def test_without_detectors_points_the_refiners_tell_what_is_hidden():
 
 def test_a_picture_without_faces():
     assert pipeline({"a": Turned()})(np.zeros((64, 64, 3), np.uint8)).hidden.shape == (0, 5)
+
+
+class Blind(Refiner):
+    def refine(self, image, faces):
+        return np.full((len(faces), 5, 2), np.nan, np.float32)
+
+
+class Doubting(Refiner):
+    """Sees every point in two places, 16 pixels apart."""
+
+    def looks(self, image, faces):
+        points = self.refine(image, faces)
+        return np.stack([points - 8, points + 8], axis=1)
+
+
+class Breaking(Refiner):
+    def refine(self, image, faces):
+        raise RuntimeError
+
+
+LARGE = picture(640, 480, [(50, 60, 250, 260)])
+
+
+def test_a_large_face_that_a_refiner_does_not_see_is_flagged():
+    seen, blind, broken = (
+        pipeline({"a": SquareDetector()}, refiners={"r": r})(LARGE) for r in (Refiner(FRONTAL), Blind(FRONTAL), Breaking(FRONTAL))
+    )
+    assert "landmarks_disagree" in blind.reasons[0]
+    assert "landmarks_disagree" not in seen.reasons[0] + broken.reasons[0]
+
+
+def test_a_refiner_whose_looks_lie_apart_is_flagged_and_its_mean_counts():
+    sure, doubting = (pipeline({"a": SquareDetector()}, refiners={"r": r})(LARGE) for r in (Refiner(FRONTAL), Doubting(FRONTAL)))
+    assert doubting.faces.landmarks == pytest.approx(sure.faces.landmarks, abs=1e-3)
+    assert doubting.votes.landmark_spread[0] == pytest.approx(np.full(5, 8 * np.sqrt(2)), abs=1e-3)
+    limit = {"landmark_spread_above": 0.028}
+    flagged = pipeline({"a": SquareDetector()}, refiners={"r": Doubting(FRONTAL)}, review=limit)(LARGE)
+    assert "landmarks_disagree" in flagged.reasons[0]

@@ -111,3 +111,19 @@ def test_a_model_of_errors_decides_and_the_limits_explain():
     assert with_doubts(0.3, score=0.3, inside=0.9, error_above=0.4) == ()
     assert with_doubts(0.9) == ()  # no limit: the model has no say
     assert with_doubts(None, error_above=0.4, score=0.3) == ("low_score",)  # no model: each limit flags
+
+
+@pytest.mark.parametrize(("side", "unseen", "expected"), [(100, True, True), (99, True, False), (100, False, False)])
+def test_a_large_face_in_which_a_landmark_model_sees_none_is_flagged(side, unseen, expected):
+    votes = Votes(members=("a",), scores=[[0.9]], edge_spread=np.zeros((1, 4)), landmark_spread=np.zeros((1, 5)))
+    faces = Faces.of([(100, 100, 100 + side, 100 + side)], [0.9], np.full((1, 5, 2), 150.0))
+    found = review_reasons(
+        faces,
+        votes,
+        width=WIDTH,
+        height=HEIGHT,
+        settings=ReviewSettings(),
+        failed_members=False,
+        doubts=Doubts(unseen=np.array([unseen])),
+    )
+    assert ("landmarks_disagree" in found[0]) == expected

@@ -78,35 +78,40 @@ class AttentionMesh:
 
     def refine(self, image: Image, faces: Faces) -> Float32Array:
         """(n, 5, 2) float32 points; NaN for an empty box, one outside the picture, or one without a face for the mesh model."""
+        return np.asarray(self.looks(image, faces).mean(axis=1), np.float32)
+
+    def looks(self, image: Image, faces: Faces) -> Float32Array:
+        """(n, 2, 5, 2) float32 points of the plain and of the mirrored crops, which `refine` averages; NaN as there."""
         pyramid = Pyramid(image)
-        points = np.full((len(faces), 5, 2), np.nan, np.float32)
+        points = np.full((len(faces), len(MARGINS), 5, 2), np.nan, np.float32)
         angles = eye_angles(faces.landmarks)
         for row in np.flatnonzero(usable_boxes(faces.boxes, image.shape[1], image.shape[0])):
             rough = self._mesh.mesh(pyramid, box_square(faces.boxes[row], float(angles[row])), min_presence=self._min_presence)
-            found = None if rough is None else self._points(pyramid, rough)
+            found = None if rough is None else self._looks(pyramid, rough)
             if found is not None:
                 points[row] = found
         return points
 
-    def _points(self, pyramid: Pyramid, rough: Points) -> Points | None:
-        """(5, 2) points of the face that fills a first mesh, None if there is none."""
+    def _looks(self, pyramid: Pyramid, rough: Points) -> Points | None:
+        """(2, 5, 2) points of the face that fills a first mesh, None if there is none."""
         nose = self._nose(pyramid, rough)
         others = self._eyes_and_mouth(pyramid, rough)
         if nose is None or others is None:
             return None
-        return np.concatenate([others[:2], nose[None], others[2:]])
+        return np.concatenate([others[:, :2], nose[:, None], others[:, 2:]], axis=1)
 
     def _nose(self, pyramid: Pyramid, rough: Points) -> Points | None:
+        """(2, 2) in the plain and the mirrored crop; the plain one alone counts where the mirrored one shows no face."""
         square = mesh_square(rough)
         plain = self._mesh.mesh(pyramid, square, min_presence=self._min_presence)
         if plain is None:
             return None
         twin = self._mesh.mesh(pyramid, square, mirrored=True, min_presence=self._min_presence)
-        mesh = plain if twin is None else (plain + twin) / 2  # both vertices are their own mirror images
-        return np.asarray(mesh[NOSE] + NOSE_BRIDGE_SHARE * (mesh[NOSE_BRIDGE] - mesh[NOSE]))
+        meshes = np.stack([plain, plain if twin is None else twin])  # both vertices are their own mirror images
+        return np.asarray(meshes[:, NOSE] + NOSE_BRIDGE_SHARE * (meshes[:, NOSE_BRIDGE] - meshes[:, NOSE]))
 
     def _eyes_and_mouth(self, pyramid: Pyramid, rough: Points) -> Points | None:
-        """(4, 2) mean over the crops, None if none of them shows anything."""
+        """(2, 4, 2) in each crop, None unless all of them show something."""
         crops: list[Float32Array] = []
         backs: list[tuple[Matrix, bool]] = []
         for margin, mirrored in MARGINS:
@@ -115,16 +120,15 @@ class AttentionMesh:
                 return None
             matrix = square_matrix(square.center, square.side, SIDE, angle=square.angle, mirrored=mirrored)
             pixels = pyramid.crop(matrix, SIDE, replicate=True)
-            if pixels is not None:
-                crops.append(pixels.astype(np.float32) / np.float32(255))
-                backs.append((inverse(matrix), mirrored))
-        if not crops:
-            return None
+            if pixels is None:
+                return None
+            crops.append(pixels.astype(np.float32) / np.float32(255))
+            backs.append((inverse(matrix), mirrored))
         order = np.delete(FLIP_ORDER, 2)
         order = np.where(order > 2, order - 1, order)  # the same without the nose
         found = [
             transform_points(points[order] if mirrored else points, back)
             for points, (back, mirrored) in zip(self._attention.run(np.stack(crops)), backs, strict=True)
         ]
-        mean = np.mean(found, axis=0)
-        return mean if np.isfinite(mean).all() else None
+        points = np.asarray(found, np.float64)
+        return points if np.isfinite(points).all() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import zip_longest
@@ -16,9 +16,6 @@ from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
 from auto_annotator.errors import DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
-from auto_annotator.fusion.landmarks import fuse_landmarks
-from auto_annotator.fusion.profiles import hidden_points
-from auto_annotator.landmarks.base import knows_profiles
 from auto_annotator.pipeline.attention import beside_tiles, smallest_side
 from auto_annotator.pipeline.orientations import (
     QUARTERS,
@@ -32,16 +29,14 @@ from auto_annotator.pipeline.orientations import (
     turned_picture,
 )
 from auto_annotator.pipeline.progress import Run, problem_of
+from auto_annotator.pipeline.refining import place_points
 from auto_annotator.review import Doubts, ReviewSettings, review_reasons
-from auto_annotator.types import Detection, Faces, Image, Problem, Votes
+from auto_annotator.types import Detection, Faces, Image, Problem
 
 log = logging.getLogger(__name__)
 
 WARM_UP_SIDE = 640
 """Side in pixels of the picture that warms the models up: every model runs on it, though not every view (tiles need more)."""
-
-REFINE_CHUNK = 32
-"""Faces that a refiner gets at once; between chunks the time budget is looked at."""
 
 
 class FaceDetection:
@@ -212,30 +207,17 @@ class FaceDetection:
 
     def _finish(self, image: Image, run: Run, fused: FusedFaces) -> Detection:
         height, width = image.shape[:2]
-        faces, votes, opinions = fused.faces, fused.votes, fused.opinions
-        shown = faces
-        hidden = hidden_points(faces.landmarks)
-        for named in self.ensemble.refiners:
-            start = time.perf_counter()
-            points = self._refine(image, run, named.config.name, named.refiner.refine, shown)
-            if not knows_profiles(named.refiner):
-                points[hidden.any(axis=1)] = np.nan
-            shown = better_known(shown, points)
-            opinions = opinions.with_opinion(points, named.config.landmark_weight)
-            run.timed(f"refiners/{named.config.name}", start)
+        placed = place_points(image, run, fused, self.ensemble.refiners)
         start = time.perf_counter()
-        if self.ensemble.refiners:
-            landmarks, spread = fuse_landmarks(opinions, faces.boxes)
-            hidden = np.where(faces.has_landmarks[:, None], hidden, hidden_points(landmarks))  # no detector's points: a refiner's
-            faces = Faces(boxes=faces.boxes, scores=faces.scores, landmarks=landmarks)
-            votes = Votes(members=votes.members, scores=votes.scores, edge_spread=votes.edge_spread, landmark_spread=spread)
+        faces = Faces(boxes=fused.faces.boxes, scores=fused.faces.scores, landmarks=placed.landmarks)
+        votes = replace(fused.votes, landmark_spread=placed.spread)
         failed = any(run.broken(name) for name in self.members)
         pointed = bool(self.ensemble.refiners) or any(m.detector.capabilities.landmarks for m in self.ensemble.members)
         settings = ReviewSettings(**self.ensemble.config.review.model_dump(), landmarks_expected=pointed)
         wrong = self.ensemble.calibration.wrong(fused.evidence)
         if wrong is not None and run.quarters:
             wrong = less_likely(wrong, 1 / self.ensemble.config.turned_odds)
-        doubts = Doubts(wrong=wrong, inside=fused.evidence.inside)
+        doubts = Doubts(wrong=wrong, inside=fused.evidence.inside, unseen=placed.unseen)
         reasons = review_reasons(faces, votes, width=width, height=height, settings=settings, failed_members=failed, doubts=doubts)
         run.timed("fuse", start)
         return Detection(
@@ -247,27 +229,8 @@ class FaceDetection:
             review_scores=None if doubts.wrong is None else np.asarray(doubts.wrong, np.float32),
             problems=tuple(run.problems.values()),
             seconds=run.seconds,
-            hidden=hidden,
+            hidden=placed.hidden,
         )
-
-    def _refine(self, image: Image, run: Run, name: str, refine: Callable[[Image, Faces], np.ndarray], faces: Faces) -> np.ndarray:
-        """Points of one refiner, NaN for faces that it could not judge or that the time budget left out."""
-        points = np.full((len(faces), 5, 2), np.nan, np.float32)
-        for first in range(0, len(faces), REFINE_CHUNK):
-            if time.perf_counter() > run.deadline:
-                run.problems[name] = Problem(member=name, reason="out_of_time", detail=f"{len(faces) - first} faces left out")
-                break
-            rows = np.arange(first, min(first + REFINE_CHUNK, len(faces)))
-            try:
-                answer = np.asarray(refine(image, faces.select(rows)), np.float32)
-                if answer.shape != (len(rows), 5, 2):
-                    raise MemberError(f"points of shape {answer.shape} for {len(rows)} faces")
-                points[rows] = answer
-            except Exception as error:
-                run.problems[name] = problem_of(name, error)
-                points[:] = np.nan
-                break
-        return points
 
 
 def build_pipeline(settings: Settings) -> FaceDetection:
@@ -293,9 +256,3 @@ def require_device(settings: Settings, device: str) -> None:
             f"device: asked for {settings.device!r}, but the models run on {device!r}. Use a host with an NVIDIA GPU (under Nuclio:"
             " function-gpu.yaml and the NVIDIA container toolkit), or allow the CPU (AUTO_ANNOTATOR_ALLOW_CPU=1)"
         )
-
-
-def better_known(faces: Faces, points: np.ndarray) -> Faces:
-    """The faces with (n, 5, 2) points of a refiner where it has some: they tell the next refiner how far a face is turned."""
-    known = np.isfinite(points).all(axis=(1, 2), keepdims=True)
-    return Faces(boxes=faces.boxes, scores=faces.scores, landmarks=np.where(known, points, faces.landmarks))
