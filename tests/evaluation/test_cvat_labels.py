@@ -159,7 +159,7 @@ def test_frames_of_a_video_are_named_without_their_suffix_and_alike_when_near(tm
     numbers = (0, VIDEO_BLOCK - 1, VIDEO_BLOCK)
     files = [f"images/frame_{n:06d}.PNG" for n in numbers]
     images = [image(name=f"frame_{n:06d}", number=n) for n in numbers]
-    found = read_labelled(export(tmp_path, *images, meta=META.replace("annotation<", "interpolation<"), files=files))
+    found = read_labelled(export(tmp_path, *images, files=files))
     assert [p.path.name for p in found] == [Path(file).name for file in files]
     assert found[0].event == found[1].event != found[2].event
 
@@ -189,6 +189,7 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
         ("", "not whole XML"),
         ("<html></html>", "expected <annotations>"),
         ("<annotations>" + "<a>" * 40, "nested too deeply"),
+        ("<annotations>" + " " * 2_000_000 + "</annotations>", "far longer"),
         (f"<annotations>{image(box('nan,0,1,1'))}</annotations>", "would not write"),
         (f"<annotations>{image(box('0,0,1,inf'))}</annotations>", "would not write"),
         ("<annotations>" + image('<box label="face"/>') + "</annotations>", "would not write"),

@@ -7,6 +7,7 @@ project's pictures also have `subset` and `task_id`, and lie in `images/<subset>
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,12 @@ from auto_annotator.evaluation.labels import LabelledPicture
 from auto_annotator.types import LANDMARK_NAMES
 
 CVAT_XML = "annotations.xml"
-DEEPEST = 32
+DEEPEST, LONGEST = 32, 1_000_000
+"""Levels of elements, and characters of a text, that no export of CVAT comes near."""
+
+VIDEO_FRAME = re.compile("frame_[0-9]{6,}")
+"""How CVAT names the frames of a video, without a suffix."""
+
 BOXES = ("box", "ellipse", "polygon", "mask")
 """Shapes that can be a face; of all but the first the upright box around them counts."""
 
@@ -59,9 +65,9 @@ class _Reader:
     def __init__(self) -> None:
         self.images: list[_Image] = []
         self.labels: list[str] = []
-        self.video = False
         self._path: list[str] = []
         self._text: list[str] = []
+        self._length = 0
         self._meta: list[str] = []
         self._attribute = ""
 
@@ -70,7 +76,7 @@ class _Reader:
 
     def start(self, tag: str, given: dict[str, str]) -> None:
         self._path.append(tag)
-        self._text.clear()
+        self._forget()
         if len(self._path) > DEEPEST:
             raise _Stop("refused: nested too deeply for CVAT's format")
         if self._path[0] != "annotations":
@@ -101,15 +107,20 @@ class _Reader:
                 name, kind, parent = self._meta
                 if not parent and kind in ("", "any", "rectangle", "ellipse", "polygon", "mask"):
                     self.labels.append(name)
-            case ["annotations", "meta", _, "mode"]:
-                self.video = text == "interpolation"
             case ["annotations", "image", _, "attribute"]:
                 self.images[-1].shapes[-1].attributes[self._attribute] = text
         self._path.pop()
-        self._text.clear()
+        self._forget()
 
     def characters(self, text: str) -> None:
         self._text.append(text)
+        self._length += len(text)
+        if self._length > LONGEST:
+            raise _Stop("refused: a text is far longer than CVAT writes any")
+
+    def _forget(self) -> None:
+        self._text.clear()
+        self._length = 0
 
 
 def read_cvat_xml(folder: Path, path: Path, *, label: str | None = None) -> list[LabelledPicture]:
@@ -141,9 +152,10 @@ def read_cvat_xml(folder: Path, path: Path, *, label: str | None = None) -> list
                 " export it again"
             ) from error
         where = pictures.find(image.given.get("name", ""), image.given.get("subset", ""))
-        found.append(labelled_picture(where, faces, points, event=_event(image, number, video=reader.video)))
+        found.append(labelled_picture(where, faces, points, event=_event(image, number)))
     pictures.check()
-    return found if reader.video else without_lone_event(found)
+    video = any(VIDEO_FRAME.fullmatch(image.given.get("name", "")) for image in reader.images)
+    return found if video else without_lone_event(found)
 
 
 def _parse(path: Path) -> _Reader:
@@ -163,10 +175,10 @@ def _parse(path: Path) -> _Reader:
     return reader
 
 
-def _event(image: _Image, number: int, *, video: bool) -> str:
+def _event(image: _Image, number: int) -> str:
     """Pictures of one folder, or frames of a video that are near each other, are alike."""
     task = "/".join(image.given.get(key, "") for key in ("subset", "task_id"))
-    if video:
+    if VIDEO_FRAME.fullmatch(image.given.get("name", "")):
         return f"{task}/frames {number // VIDEO_BLOCK}"
     parent = image.given.get("name", "").rpartition("/")[0]
     return f"{task}/{parent}" if parent else ""
