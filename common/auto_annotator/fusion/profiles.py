@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 EYE_RATIO = 0.55
 """Distance of the eyes over that of eyes and mouth below which a face is in profile. Of faces of WIDER FACE, labelled by eye, the
-detectors' points then tell 44 of the 46 in profile, and 2 of the 53 others that were looked at; see `docs/landmarks.md`."""
+detectors' points then tell 44 of the 46 in profile, and 2 of the 54 others that were looked at; see `docs/landmarks.md`."""
 
 NOSE_ASIDE = 0.2
 """How far the nose lies beside the middle line at least, in distances of eyes and mouth. A frontal face whose eyes are wrongly put
