@@ -73,7 +73,7 @@ def test_the_best_threshold_costs_least_and_a_recommendation_is_sure(scores, thr
     best = best_threshold(matches, threshold)
 
     def cost(at):
-        return sum(int(t < at) + int(f >= at) for t, f in np.asarray(scores, np.float32))
+        return sum(int(t < at) + int(f >= at) for t, f in np.asarray(scores, np.float32).tolist())
 
     assert cost(best) == min(cost(i / 50) for i in range(1, 50))
     listed = choices(faces, faces, PICTURES, PARTS, threshold)

@@ -20,8 +20,8 @@ from auto_annotator.evaluation.summary import TIGHT, all_counts, touches
 from auto_annotator.types import Faces
 
 MIN_PICTURES, MIN_FACES = 10, 100
-"""Fewer labelled pictures or faces are refused. Measured (`benchmarks.few_labels`): what was learned from 15 to 76 faces needed up to
-32 more corrections per 100 faces than leaving things as they were, from 5 pictures with 141 faces up to 10, from 437 on up to 3.5."""
+"""Fewer labelled pictures or faces are refused. Measured (`benchmarks.few_labels`): what was learned from 15 to 76 faces needed up
+to 32 more corrections per 100 faces than leaving things as they were, from 141 faces up to 10, from 437 on up to 3.5."""
 
 SURE = 0.95
 """Share of the draws in which a change must need fewer corrections before it is recommended."""
