@@ -34,4 +34,3 @@ def test_other_values_are_refused(monkeypatch, cli):
 def test_a_run_is_not_resumed_with_other_orientations():
     notes = [fingerprint(Settings(rotations=r), None) for r in ("off", "when_empty", "always")]
     assert len({str(note) for note in notes}) == 3
-    assert notes[0]["rotations"] is None  # as in the notes of earlier versions, which have no such line

@@ -25,7 +25,7 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow-cpu", action="store_true", default=None, help="go on without the GPU that --device names")
     group.add_argument("--threads", type=count, metavar="N", help="CPU threads of a model; 0 = all cores")
     group.add_argument(
-        "--rotations", choices=get_args(Rotations), help="look for faces on their side or upside down too (default: off)"
+        "--rotations", choices=get_args(Rotations), help="look for faces on their side or upside down too (default: when_empty)"
     )
 
 

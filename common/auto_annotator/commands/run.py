@@ -71,9 +71,8 @@ def fingerprint(settings: Settings, threshold: float | None) -> dict[str, object
     if config.calibration is not None:
         path = ensemble_path(settings.ensemble).parent / config.calibration
         digest.update(path.read_bytes() if path.is_file() else b"")
-    rotations = None if settings.rotations == "off" else settings.rotations
     name = f"{config.name} {digest.hexdigest()[:16]}"
-    return {"version": __version__, "ensemble": name, "threshold": threshold, "rotations": rotations}
+    return {"version": __version__, "ensemble": name, "threshold": threshold, "rotations": settings.rotations}
 
 
 def make_folder(path: Path) -> None:

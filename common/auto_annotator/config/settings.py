@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=200_000_000, ge=1)
     budget_seconds: float = Field(default=60.0, gt=0, description="views are dropped to keep one picture within it")
     rotations: Rotations = Field(
-        default="off", description="look at the picture turned by 90, 180 and 270 degrees too; when_empty: if upright shows no face"
+        default="when_empty",
+        description="look at the picture turned by 90, 180 and 270 degrees too; when_empty: if upright shows no face",
     )
     max_faces: int = Field(default=10_000, ge=1, description="of one member in one view; more are garbage")
     max_request_faces: int = Field(default=1000, ge=1, description="faces that one request to face-descriptor describes")

@@ -70,7 +70,8 @@ class FaceDetection:
             MemberError: if a member fails on a plain grey picture; better at the start than at each picture.
         """
         grey = np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 127, np.uint8)
-        detection = self(grey)
+        upright = FaceDetection(self.ensemble, self.settings.model_copy(update={"rotations": "off"}))
+        detection = upright(grey)
         failed = [p for p in detection.problems if p.reason != "out_of_time"]
         if failed:
             raise MemberError("; ".join(f"member {p.member}: {p.reason} ({p.detail})" for p in failed))
