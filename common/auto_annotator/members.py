@@ -13,7 +13,7 @@ from auto_annotator.config import MemberConfig, ViewConfig
 from auto_annotator.detectors.base import Detector, nms
 from auto_annotator.errors import MemberError
 from auto_annotator.fusion.boxes import Source
-from auto_annotator.geometry import area, clip_boxes
+from auto_annotator.geometry import area, box_sides, clip_boxes
 from auto_annotator.types import Faces, Image
 from auto_annotator.views import Canvas, make_canvas, view_scale, view_windows, whole_in_tile
 
@@ -52,6 +52,11 @@ class Plan:
     def megapixels(self) -> float:
         """Size of all canvases together, without padding."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.windows) * self.scale**2 / 1e6
+
+    def heard(self, faces: Faces) -> Faces:
+        """The faces, in picture pixels, that the view is for. Of faces too large for them the detectors draw parts."""
+        side = box_sides(faces.boxes) * self.scale
+        return faces.select((side >= self.view.close_up) & (side <= self.view.max_face))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +108,7 @@ class Member:
         return Source(
             member=self.index,
             weight=view.weight,
-            min_side=view.min_face / plan.scale,
+            min_side=max(view.min_face, view.close_up) / plan.scale,
             max_side=view.max_face / plan.scale,
             scale=plan.scale,
             edges=None if calibration is None else calibration.edges,
@@ -139,7 +144,7 @@ class Member:
         parts = []
         for window, faces in self._run(image, plan, max_faces, stop):
             parts.append(faces.select(whole_in_tile(faces.boxes, window, width, height)))
-        faces = Faces.concat(parts)
+        faces = plan.heard(Faces.concat(parts))
         if len(parts) > 1:
             faces = faces.select(np.lexsort(faces.boxes.T))  # of equal scores the place decides, not the order of the tiles
             faces = faces.select(nms(faces.boxes, faces.scores, TILE_NMS_IOU))

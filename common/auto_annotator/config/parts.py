@@ -32,7 +32,12 @@ class ViewConfig(Strict):
         default=None, gt=0, description="used only if the views before it found a face with a smaller side, in pixels, or no face"
     )
     min_face: float = Field(default=0.0, ge=0, description="smallest face on the canvas, in pixels, that the member can see")
-    max_face: float = Field(default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see")
+    max_face: float = Field(
+        default=1e9, gt=0, description="largest face on the canvas, in pixels, that the member can see; larger boxes are left out"
+    )
+    close_up: float = Field(
+        default=0.0, ge=0, description="smaller boxes on the canvas, in pixels, are left out: other views see such faces better"
+    )
     sure_face: float = Field(
         default=14.0,  # WIDER development half: recall of the embedded members has levelled off there
         ge=0,
@@ -47,8 +52,9 @@ class ViewConfig(Strict):
             raise ValueError("a view has either `size` (whole picture) or `tile`")
         if self.zoom != 1 and self.tile is None:
             raise ValueError(f"zoom is {self.zoom:g}, but only tiles have a zoom; for the whole picture choose a larger `size`")
-        if self.min_face > self.max_face:
-            raise ValueError(f"min_face is {self.min_face:g} and max_face {self.max_face:g}: the view could see no face at all")
+        least = max(self.min_face, self.close_up)
+        if least > self.max_face:
+            raise ValueError(f"the least face is {least:g} and max_face {self.max_face:g}: the view could see no face at all")
         return self
 
     @property

@@ -114,7 +114,7 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
         columns = cache.get(
             f"look {key} {plan.windows} {plan.scale} {plan.view.flip} {picture.digest}", partial(_run, raw, plan, image)
         )
-        faces = Faces(**{c: columns[c] for c in COLUMNS})
+        faces = plan.heard(Faces(**{c: columns[c] for c in COLUMNS}))
         out.append(
             Look(
                 member=member.name,
