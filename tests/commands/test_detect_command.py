@@ -135,7 +135,8 @@ def test_progress_goes_to_stderr_only(spawn, photos, ensemble):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(spawn, photos, ensemble):
-    process = spawn("detect", photos, "--output", "-", "--ensemble", ensemble("Gated"), "--rotations", "off")  # the gate counts looks
+    once = ["--rotations", "off"]  # the gate counts looks
+    process = spawn("detect", photos, "--output", "-", "--ensemble", ensemble("Gated"), *once)
     process.stdin.write(b"go\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["image"] == "0.png"
