@@ -13,6 +13,7 @@ NAMES = (
     "memory",
     "systems",
     "mosaics",
+    "close_ups",
     "rotations",
     "landmarks",
     "verification",
