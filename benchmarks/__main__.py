@@ -14,6 +14,7 @@ NAMES = (
     "systems",
     "mosaics",
     "close_ups",
+    "drawings",
     "rotations",
     "landmarks",
     "verification",
