@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,9 +112,8 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
     image = partial(load, picture, settings.max_pixels)
     out = []
     for plan in member.plans(picture.width, picture.height):
-        columns = cache.get(
-            f"look {key} {plan.windows} {plan.scale} {plan.view.flip} {picture.digest}", partial(_run, raw, plan, image)
-        )
+        whole = _without_limits(plan)
+        columns = cache.get(f"look {key} {_plan_key(whole)} {picture.digest}", partial(_run, raw, whole, image))
         faces = plan.heard(Faces(**{c: columns[c] for c in COLUMNS}))
         out.append(
             Look(
@@ -129,6 +129,17 @@ def _looks(member: Member, picture: Prepared, settings: Settings, cache: Cache, 
             )
         )
     return out
+
+
+def _without_limits(plan: Plan) -> Plan:
+    """The plan with all its boxes, so that one look serves any limits. Tiles leave boxes out before they are joined."""
+    return plan if plan.tiles else replace(plan, view=plan.view.model_copy(update={"close_up": 0.0, "max_face": math.inf}))
+
+
+def _plan_key(plan: Plan) -> str:
+    """What a look at a picture depends on: boxes that the view leaves out are not kept, so its limits are part of it."""
+    view = plan.view
+    return f"{plan.windows} {plan.scale} {view.flip} {view.close_up} {view.max_face}"
 
 
 def _run(member: Member, plan: Plan, image: Callable[[], Any]) -> dict[str, np.ndarray]:
