@@ -125,6 +125,16 @@ def test_another_ensemble_file_is_another_answer(settings, tmp_path):
     assert module.content_digest(settings) != before
 
 
+def test_another_calibration_is_another_answer_whatever_its_name(settings, tmp_path):
+    path = tmp_path / "fakes.yaml"
+    path.write_text(path.read_text() + "calibration: of-ours.json\n")
+    digests = []
+    for text in ("{}", '{"version": 2}'):
+        (tmp_path / "of-ours.json").write_text(text)
+        digests.append(module.content_digest(settings))
+    assert digests[0] != digests[1]
+
+
 def test_small_crops_get_room_and_their_labels_go_with_them(tmp_path):
     PIL.Image.fromarray(picture(80, 80, [(20, 30, 50, 70)])).save(tmp_path / "crop.png")
     points = np.array([[[25, 40], [45, 40], [35, 50], [27, 60], [43, 60]]], np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 import auto_annotator
-from auto_annotator.config import Settings, ensemble_path
+from auto_annotator.config import Settings, ensemble_path, load_ensemble
 from auto_annotator.evaluation.labels import BoolArray
 from auto_annotator.evaluation.looks import COLUMNS, Cache, Columns, Look, looks
 from auto_annotator.evaluation.peers import PEERS, Missing, Peer
@@ -222,9 +222,9 @@ def review_need(detection: Detection) -> np.ndarray:
 
 def content_digest(settings: Settings) -> str:
     """Of everything that the ensemble's answer depends on: its file, its calibration, the code, the orientations looked at."""
-    path = ensemble_path(settings.ensemble)
+    path, calibration = ensemble_path(settings.ensemble), load_ensemble(settings.ensemble).calibration
     package = Path(auto_annotator.__file__).parent
-    files = [path, *sorted(path.parent.glob(f"{path.stem}*.json"))]
+    files = [path] if calibration is None else [path, path.parent / calibration]
     for name in CODE:
         files += sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / name]
     digest = hashlib.sha256(b"" if settings.rotations == "off" else settings.rotations.encode())
