@@ -81,12 +81,38 @@ def test_places_where_it_could_not_work(ensemble, tmp_path):
     own = str(ensemble())
     for name, words in (("e.json", "name of a .yaml"), ("no/e.yaml", "does not exist")):
         with pytest.raises(ConfigError, match=words):
-            check_place("embedded", tmp_path / name)
+            check_place("embedded", tmp_path / name, tmp_path / "c.json")
     (tmp_path / "sub").mkdir()
     with pytest.raises(ConfigError, match=r"beside squares\.yaml"):
-        check_place(own, tmp_path / "sub" / "e.yaml")
-    check_place(own, tmp_path / "e.yaml")
-    check_place("embedded", tmp_path / "sub" / "e.yaml")
+        check_place(own, tmp_path / "sub" / "e.yaml", tmp_path / "sub" / "c.json")
+    check_place(own, tmp_path / "e.yaml", tmp_path / "c.json")
+    check_place("embedded", tmp_path / "sub" / "e.yaml", tmp_path / "sub" / "c.json")
+
+
+def test_no_file_that_another_ensemble_may_need_is_replaced(ensemble, tmp_path):
+    own = str(ensemble(calibration="now.json"))
+    (tmp_path / "now.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"now\.json is a file of the present ensemble"):
+        check_place(own, tmp_path / "e.yaml", tmp_path / "now.json")
+    with pytest.raises(ConfigError, match="is a file of the present ensemble"):
+        check_place("embedded", tmp_path / "embedded.yaml", tmp_path / "embedded.calibration.json")
+    shipped = ensemble_path("embedded").with_name("embedded.calibration.json")
+    (tmp_path / shipped.name).write_bytes(shipped.read_bytes())
+    check_place("embedded", tmp_path / "e.yaml", tmp_path / "c.json")
+    (tmp_path / shipped.name).write_text("{}")  # learned earlier: the default place of `calibrate` without --write
+    with pytest.raises(ConfigError, match=r"another embedded\.calibration\.json lies there"):
+        check_place("embedded", tmp_path / "e.yaml", tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("stem", ["2026", "no", "a: b", "#1"])
+def test_any_name_of_a_file_is_a_name_of_an_ensemble(ensemble, tmp_path, stem):
+    source = ensemble(fusion={"rule": "wbf"})
+    source.write_text(source.read_text().rstrip("\n"))  # as some editors leave it
+    (tmp_path / f"{stem}.json").write_text('{"version": 2, "members": {}}')
+    target = tmp_path / f"{stem}.yaml"
+    write_copy(str(source), target, calibration=tmp_path / f"{stem}.json", threshold=0.5)
+    written = load_ensemble(str(target))
+    assert (written.name, written.calibration, written.threshold) == (stem, f"{stem}.json", 0.5)
 
 
 def test_the_calibration_lies_beside_the_ensemble(cli, ensemble, labelled, tmp_path):

@@ -96,10 +96,8 @@ def output_of(args: argparse.Namespace, ensemble: str) -> Path:
     if args.write is None:
         path: Path = args.output or Path(f"{load_ensemble(ensemble).name}.calibration.json")
         return path
-    check_place(ensemble, args.write)
     path = args.output or args.write.with_name(f"{args.write.stem}.calibration.json")
-    if path.resolve().parent != args.write.resolve().parent:
-        raise ConfigError(f"--output {path}: expected a file beside {args.write}, which names it")
+    check_place(ensemble, args.write, path)
     return path
 
 

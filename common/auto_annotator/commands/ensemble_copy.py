@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from pathlib import Path
 
+import yaml
+
 from auto_annotator.errors import ConfigError
 
 
-def check_place(source: str, target: Path) -> None:
-    """Where the new file may lie.
+def check_place(source: str, target: Path, calibration: Path) -> None:
+    """Where the new file and its calibration may lie.
 
     Raises:
-        ConfigError: if it is no .yaml, exists already, or stands away from a user's own ensemble, whose files it needs beside it.
+        ConfigError: if it is no .yaml, exists already, stands away from a user's own ensemble, whose files it needs beside it, or
+            something that the present ensemble or another one may need would be replaced.
     """
-    from auto_annotator.config import ensemble_path, packaged_ensembles
+    from auto_annotator.config import ensemble_path, load_ensemble, packaged_ensembles
 
     if target.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--write {target}: expected the name of a .yaml file")
@@ -25,6 +29,15 @@ def check_place(source: str, target: Path) -> None:
         raise ConfigError(f"--write {target}: its folder does not exist: make it first")
     if source not in packaged_ensembles() and ensemble_path(source).resolve().parent != target.resolve().parent:
         raise ConfigError(f"--write {target}: expected a file beside {Path(source).name}, which names files and code in its folder")
+    if calibration.resolve().parent != target.resolve().parent:
+        raise ConfigError(f"--output {calibration}: expected a file beside {target}, which names it")
+    folder, config = ensemble_path(source).parent, load_ensemble(source)
+    for name in filter(None, (config.calibration, config.descriptor_calibration)):
+        here, there = folder / name, target.parent / name
+        if calibration.resolve() in (here.resolve(), there.resolve()):
+            raise ConfigError(f"--write {target}: {calibration.name} is a file of the present ensemble: name another with --output")
+        if there.exists() and here.is_file() and there.read_bytes() != here.read_bytes():
+            raise ConfigError(f"--write {target}: another {name} lies there, which would be replaced: choose another folder")
 
 
 def write_copy(source: str, target: Path, *, calibration: Path | None, threshold: float) -> list[Path]:
@@ -48,15 +61,16 @@ def write_copy(source: str, target: Path, *, calibration: Path | None, threshold
 
     path, config = ensemble_path(source), load_ensemble(source)
     text = path.read_text(encoding="utf-8")
-    values = {"name": target.stem, "threshold": f"{threshold:g}"}
+    values: dict[str, object] = {"name": target.stem, "threshold": float(f"{threshold:g}")}
     named = [config.descriptor_calibration]
     if calibration is not None:
         values["calibration"] = calibration.name
     else:
         named.append(config.calibration)
     for key, value in values.items():
-        text, found = re.subn(rf"(?m)^{key}:.*$", lambda _, key=key, value=value: f"{key}: {value}", text)  # type: ignore[misc]
-        text += "" if found else f"{key}: {value}\n"
+        line = yaml.safe_dump({key: value}, allow_unicode=True, width=math.inf).rstrip("\n")  # quotes what would be no text
+        text, found = re.subn(rf"(?m)^{key}:.*$", lambda _, line=line: line, text)  # type: ignore[misc]
+        text = text if found else f"{text.rstrip()}\n{line}\n"
     written = [target]
     try:
         for name in filter(None, named):
