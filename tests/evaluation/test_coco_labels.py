@@ -96,7 +96,16 @@ def test_a_file_of_our_name_may_be_coco(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", [{"bbox": [1, 2, 3]}, {"bbox": [1, 2, float("nan"), 4]}, {"category_id": 9}, {"keypoints": [1, 2]}, {"attributes": [1]}]
+    "row",
+    [
+        {"bbox": [1, 2, 3]},
+        {"bbox": [1, 2, float("nan"), 4]},
+        {"category_id": 9},
+        {"keypoints": [1, 2]},
+        {"keypoints": [1, 2, 2] * 3},
+        {"attributes": [1]},
+        {"bbox": [10**400, 0, 1, 1]},
+    ],
 )
 def test_malformed_annotations_are_refused(tmp_path, row):
     with pytest.raises(ConfigError, match="not as COCO"):
@@ -118,6 +127,15 @@ def test_holes_are_refused(tmp_path):
     (folder / "annotations" / "more.json").write_text("[" * 200_000)
     with pytest.raises(ConfigError, match="not whole JSON"):
         read_labelled(folder)
+
+
+def test_a_name_too_long_for_a_file_is_a_picture_that_is_missing(tmp_path):
+    folder = coco(tmp_path, [annotation()])
+    path = folder / "annotations" / "instances_default.json"
+    path.write_text(path.read_text().replace("a.jpg", "canary" * 100))
+    with pytest.raises(ConfigError, match="1 of 1 pictures are not there") as error:
+        read_labelled(folder)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["../../secret.jpg", "/etc/hostname"])

@@ -155,6 +155,15 @@ def test_a_project_has_subsets(tmp_path):
     assert [p.path.relative_to(tmp_path).as_posix() for p in (first, second)] == list(files)
 
 
+def test_pictures_of_one_name_in_two_tasks_are_refused(tmp_path):
+    images = (image(box(), subset="train", task_id=1), image(subset="train", task_id=2))
+    with pytest.raises(ConfigError, match="1 pictures are listed twice"):
+        read_labelled(export(tmp_path, *images, files=("images/train/a.jpg",)))
+    images = (image(box(), subset="train", task_id=1), image(subset="val", task_id=2))
+    with pytest.raises(ConfigError, match="listed twice"):
+        read_labelled(export(tmp_path / "flat", *images))
+
+
 def test_frames_of_a_video_are_named_without_their_suffix_and_alike_when_near(tmp_path):
     numbers = (0, VIDEO_BLOCK - 1, VIDEO_BLOCK)
     files = [f"images/frame_{n:06d}.PNG" for n in numbers]

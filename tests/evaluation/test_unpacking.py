@@ -36,6 +36,13 @@ def test_a_zip_is_read_as_the_folder_in_it_and_only_its_owner_sees_it(tmp_path, 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_what_macos_adds_to_a_zip_is_left_out(tmp_path):
+    files = {"my set/annotations.json": LABELS, "my set/images/a.jpg": b"p", "__MACOSX/my set/._a.jpg": b"x", ".DS_Store": b"x"}
+    (one,) = read_labelled(pack(tmp_path / "s.zip", files))
+    assert one.path.read_bytes() == b"p"
+    assert not list((tmp_path / "scratch").rglob("__MACOSX"))
+
+
 @pytest.mark.parametrize("name", ["../out.txt", "/abs.txt", "a/../../b", "C:/x", "a\\b"])
 def test_places_outside_are_refused_before_anything_is_written(tmp_path, name):
     path = pack(tmp_path / "s.zip", {"annotations.json": LABELS})
@@ -79,11 +86,14 @@ def test_an_entry_that_lies_about_its_size_gives_no_byte_more(tmp_path):
     assert sum(p.stat().st_size for p in (tmp_path / "scratch").rglob("*") if p.is_file()) <= 2
 
 
-@pytest.mark.parametrize("cut", [30, 200])
-def test_damaged_and_other_files_are_refused(tmp_path, cut):
-    path = pack(tmp_path / "s.zip", {"annotations.json": os.urandom(2000)})
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("at", [30, 60, 230])
+def test_damaged_and_other_files_are_refused(tmp_path, method, at):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a", bytes(range(256)) * 20 + os.urandom(500))
     whole = bytearray(path.read_bytes())
-    whole[60 + cut] ^= 255
+    whole[at + 1 : at + 9] = b"\xff" * 8  # behind the local header: in the packed bytes
     path.write_bytes(whole)
     with pytest.raises(ConfigError, match="damaged"):
         read_labelled(path)

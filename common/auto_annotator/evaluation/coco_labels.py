@@ -82,7 +82,7 @@ def read_coco(folder: Path, paths: Sequence[Path], *, label: str | None = None) 
         pictures = Pictures(folder, path.name)
         try:
             found += _pictures(_load(path), path, pictures, label)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"{path.name}: is not as COCO describes it ({type(error).__name__}): export it again"
             raise ConfigError(what) from error
         pictures.check()

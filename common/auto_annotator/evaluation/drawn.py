@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,6 +144,7 @@ class Pictures:
     def __init__(self, folder: Path, file: str) -> None:
         self._folder, self._file = folder, file
         self._asked = self._missing = 0
+        self._found: Counter[Path] = Counter()
 
     def find(self, name: str, subset: str = "") -> Path:
         """The file of that name; where it is missing, a place where it should be (see `check`).
@@ -160,13 +162,14 @@ class Pictures:
         for place in dict.fromkeys(places):
             for suffix in SUFFIXES:
                 path = place.with_name(place.name + suffix)
-                if path.is_file():
+                if _is_file(path):
+                    self._found[path] += 1
                     return path
         self._missing += 1
         return places[0]
 
     def check(self) -> None:
-        """Say so if pictures are missing: a set with holes would give figures that nobody can repeat.
+        """Say so if pictures are missing or meant twice: figures of a set with holes or with false labels mislead.
 
         Raises:
             ConfigError: with their number.
@@ -176,3 +179,15 @@ class Pictures:
                 f"{self._file}: {self._missing} of {self._asked} pictures are not there, expected them in images/ beside it;"
                 " in CVAT export again with *Save images* switched on"
             )
+        if twice := sum(count > 1 for count in self._found.values()):
+            raise ConfigError(
+                f"{self._file}: {twice} pictures are listed twice, expected each once, or the labels of one are taken for those"
+                " of the other; export tasks that have file names in common one by one"
+            )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for a file; its text would name the picture
+        return False

@@ -82,7 +82,7 @@ def _read_json(folder: Path, path: Path) -> list[LabelledPicture]:
         if isinstance(rows, Mapping):
             rows = [{"file": name, **row} for name, row in rows.items()]
         return [_json_picture(folder / "images", row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"labelled data: {path.name} cannot be read ({type(error).__name__}); expected a list of objects with file and"
             " boxes_xywh or landmarks5"

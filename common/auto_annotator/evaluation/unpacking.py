@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import lzma
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from auto_annotator.errors import ConfigError
@@ -15,6 +17,9 @@ from auto_annotator.errors import ConfigError
 MOST_FILES = 1_000_000
 MOST_TIMES = 100
 """A set of pictures hardly shrinks in a zip, labels alone shrink 20 to 50 times; a zip bomb grows a thousand times and more."""
+
+OF_MACOS, OF_FINDER = "__MACOSX/", ".DS_Store"
+"""What macOS adds to a zip beside the folder that is meant."""
 
 ALWAYS_ALLOWED = 1 << 30
 """Bytes that any archive may grow to, however small it is."""
@@ -37,16 +42,17 @@ def unpacked(path: Path) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
-            _check(path, archive.infolist())
-            for entry in archive.infolist():
+            entries = [entry for entry in archive.infolist() if not entry.filename.startswith(OF_MACOS)]
+            _check(path, entries)
+            for entry in entries:
                 _write(archive, entry, folder)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, ValueError) as error:
         raise ConfigError(f"labelled data: {path.name} is damaged or packed in an unknown way: make the zip again") from error
     except OSError as error:
         what = f"labelled data: {path.name} cannot be unpacked ({error.strerror}); TMPDIR may name a larger disk"
         raise ConfigError(what) from error
-    entries = list(folder.iterdir())
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() and entries[0].name != "images" else folder
+    inside = [place for place in folder.iterdir() if place.name != OF_FINDER]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "images" else folder
 
 
 def safe_parts(name: str) -> tuple[str, ...] | None:
