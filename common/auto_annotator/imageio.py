@@ -136,7 +136,7 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
         raise ValueError(f"max_pixels: got {max_pixels}, expected at least 1")
     if not data:
         raise ImageError("empty", "the picture is empty: got 0 bytes, expected an encoded picture")
-    kind = _sniff(data)
+    kind = format_of(data)
     try:
         with _PILLOW_LIMIT.at_least(max_pixels):
             picture = _open(kind, data)
@@ -187,7 +187,7 @@ def read(path: Path, *, max_pixels: int) -> Image:
         with path.open("rb") as file:
             head = file.read(_HEAD)
             if head:
-                _sniff(head)
+                format_of(head)
             file.seek(0)
             data = file.read()
     except OSError as error:
@@ -197,8 +197,12 @@ def read(path: Path, *, max_pixels: int) -> Image:
     return decode(data, max_pixels=max_pixels)
 
 
-def _sniff(data: bytes) -> str:
-    """Name of the format that the first bytes announce, a key of `_FORMATS`."""
+def format_of(data: bytes) -> str:
+    """Name of the format that the first bytes announce: `JPEG`, `PNG`, `WebP`, `AVIF`, `BMP`, `GIF`, `TIFF` or `HEIC`.
+
+    Raises:
+        ImageError: if it is none of them.
+    """
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return kind

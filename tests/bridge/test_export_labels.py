@@ -232,13 +232,21 @@ def test_a_folder_of_something_else_is_left_alone(desk):
     desk.folder.mkdir()
     (desk.folder / "diary.txt").write_text("x")
     assert "holds other files" in desk.export(code=2)[1]
-    assert [p.name for p in desk.folder.iterdir() if p.name != "images"] == ["diary.txt"]
+    assert [p.name for p in desk.folder.iterdir()] == ["diary.txt"]
     (desk.folder / "diary.txt").unlink()
     about = {"kind": "auto-annotator labels", "version": 1, "server": "http://elsewhere.test"}
     (desk.folder / "export.json").write_text(json.dumps(about))
     assert "another server" in desk.export(code=2)[1]
     (desk.folder / "export.json").write_text("{}")
     assert "name a new folder" in desk.export(code=2)[1]
+
+
+def test_a_task_without_finished_jobs_need_not_have_the_label(desk):
+    other = desk.server.make_task(frames=1, labels=[{"name": "dog", "type": "rectangle", "attributes": []}])
+    desk.export(scope=("--task", desk.task.id, "--task", other.id))
+    assert len(desk.rows()) == 3
+    desk.finish(other.jobs[0].id)
+    assert "has no rectangle label 'face'" in desk.export(scope=("--task", desk.task.id, "--task", other.id), code=2)[1]
 
 
 def test_a_frame_that_is_no_picture_is_left_out_and_counted(desk):

@@ -20,11 +20,12 @@ import numpy as np
 from auto_annotator.bridge.frames import stream_bytes
 from auto_annotator.bridge.ignored import IGNORED_LABELS, is_ignored
 from auto_annotator.bridge.own_files import read_own
-from auto_annotator.bridge.quality import Annotated, collect
-from auto_annotator.bridge.shapes import Item, attributes_of, label_named
+from auto_annotator.bridge.quality import Annotated, collect, label_of_faces
+from auto_annotator.bridge.shapes import Item, attributes_of
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import ConfigError, ImageError
 from auto_annotator.exchange.files import replacing, replacing_binary
+from auto_annotator.imageio import format_of
 from auto_annotator.types import Faces
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ VIDEO_BLOCK = 100
 """Frames of a video that follow each other show the same scene, so that many of them are one event."""
 
 _OURS = re.compile(r"task\d+_frame\d+\.[a-z]+")
-_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp", b"GIF8": "gif", b"II": "tif", b"MM": "tif"}
+_SUFFIXES = {"JPEG": "jpg", "TIFF": "tif"}
+"""Of formats whose files are not called by their name in lower case."""
 
 
 @dataclass(slots=True)
@@ -87,20 +89,24 @@ def export_labels(
         ConfigError: if a task lacks the label, or the folder holds something else.
         ServerError: if the server cannot be reached; pictures so far stay.
     """
+    scope = [one for one in scope if one.jobs]
     labels = {one.task.id: _labels(one.task, label) for one in scope}  # all of them, before anything is written
     _prepare(folder, server.host)
     done = Exported()
     for one in scope:
-        if one.jobs:
-            _task(server, one, labels[one.task.id], folder / IMAGES, max_pixels, progress, done)
-    used = {row["file"] for row in done.rows}
-    for path in (folder / IMAGES).iterdir():
-        if _OURS.fullmatch(path.name) and path.name not in used:
-            path.unlink()
-            done.removed += 1
+        _task(server, one, labels[one.task.id], folder / IMAGES, max_pixels, progress, done)
     _write_private(folder / LABELS, "[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in done.rows) + "\n]\n")
     _write_private(folder / ABOUT, json.dumps(_about(server.host, label, scope, done), indent=1) + "\n")
+    done.removed = _tidy(folder / IMAGES, {row["file"] for row in done.rows})
     return done
+
+
+def _tidy(images: Path, used: set[str]) -> int:
+    """Remove pictures of earlier runs that no label names any more; how many there were."""
+    old = [path for path in images.iterdir() if _OURS.fullmatch(path.name) and path.name not in used]
+    for path in old:
+        path.unlink()
+    return len(old)
 
 
 def _prepare(folder: Path, host: str) -> None:
@@ -110,13 +116,13 @@ def _prepare(folder: Path, host: str) -> None:
         ConfigError: if it holds something else.
     """
     try:
-        (folder / IMAGES).mkdir(parents=True, exist_ok=True, mode=0o700)
         if (folder / ABOUT).exists():
             about = read_own(folder / ABOUT, "labels", KIND, VERSION, hint="name a new folder")
             if about.get("server") != host:
                 raise ConfigError(f"{folder}: holds labels of another server: name a new folder")
-        elif any(path.name != IMAGES for path in folder.iterdir()) or any((folder / IMAGES).iterdir()):
+        elif any(path.name != IMAGES or any(path.iterdir()) for path in (folder.iterdir() if folder.exists() else ())):
             raise ConfigError(f"{folder}: holds other files, expected a new or empty folder")
+        (folder / IMAGES).mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in (folder, folder / IMAGES):  # the mode of mkdir is that of the last folder, and of new ones only
             path.chmod(0o700)
         _write_private(folder / ABOUT, json.dumps({"kind": KIND, "version": VERSION, "server": host}) + "\n")
@@ -152,12 +158,7 @@ def _labels(task: TaskInfo, name: str) -> list[LabelInfo]:
     Raises:
         ConfigError: if the task has no such rectangles.
     """
-    label = label_named(task.labels, name, "rectangle")
-    if label is None:
-        others = ", ".join(one.name for one in task.labels if one.type in ("rectangle", "any")) or "none"
-        raise ConfigError(
-            f"task {task.id}: has no rectangle label {name!r} (its rectangle labels: {others}); name one with --label"
-        )
+    label = label_of_faces(task, name)
     ignored = [one for one in task.labels if one.name.casefold() in IGNORED_LABELS and one.type in ("rectangle", "any")]
     return [label, *(one for one in ignored if one is not label)]
 
@@ -248,7 +249,8 @@ def _pictures(
         if isinstance(answer, ImageError):
             done.failed += 1
         else:
-            files[frame] = f"{_stem(one.task.id, frame)}.{_suffix(answer[0])}"
+            kind = format_of(answer[0])
+            files[frame] = f"{_stem(one.task.id, frame)}.{_SUFFIXES.get(kind, kind.lower())}"
             with replacing_binary(images / files[frame]) as stream:
                 Path(stream.name).chmod(0o600)
                 stream.write(answer[0])
@@ -259,7 +261,3 @@ def _pictures(
 
 def _stem(task: int, frame: int) -> str:
     return f"task{task}_frame{frame:06d}"
-
-
-def _suffix(data: bytes) -> str:
-    return next((suffix for signature, suffix in _SIGNATURES.items() if data.startswith(signature)), "avif")

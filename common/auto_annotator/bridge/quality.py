@@ -123,14 +123,24 @@ def _frames_in(task: TaskInfo, truth: TaskInfo, frames: Sequence[int]) -> list[i
 
 def _read(server: Server, task: TaskInfo, frames: Sequence[tuple[int, int]], name: str) -> Annotated:
     """The faces of the frames, each frame from its job."""
+    label = label_of_faces(task, name)
+    annotations = {job: server.annotations(job) for job in sorted({job for _, job in frames})}
+    return collect(task, frames, annotations, label)
+
+
+def label_of_faces(task: TaskInfo, name: str) -> LabelInfo:
+    """The rectangle label of that name.
+
+    Raises:
+        ConfigError: if the task has none; names those that it has.
+    """
     label = label_named(task.labels, name, "rectangle")
     if label is None:
         others = ", ".join(one.name for one in task.labels if one.type in ("rectangle", "any")) or "none"
         raise ConfigError(
             f"task {task.id}: has no rectangle label {name!r} (its rectangle labels: {others}); name one with --label"
         )
-    annotations = {job: server.annotations(job) for job in sorted({job for _, job in frames})}
-    return collect(task, frames, annotations, label)
+    return label
 
 
 def collect(
