@@ -97,6 +97,20 @@ def test_a_picture_without_faces():
     assert pipeline({"a": Turned()})(np.zeros((64, 64, 3), np.uint8)).hidden.shape == (0, 5)
 
 
+class DoubtingFrontal(FrontalOnly):
+    """Sees every point in two places, and only half of a profile."""
+
+    def looks(self, image, faces):
+        points = self.refine(image, faces)
+        return np.stack([points - 8, points + 8], axis=1)
+
+
+def test_nor_have_its_doubts():
+    alone = pipeline({"a": Turned()})(IMAGE)
+    helped = pipeline({"a": Turned()}, refiners={"r": DoubtingFrontal(FRONTAL)})(IMAGE)
+    assert np.array_equal(helped.votes.landmark_spread, alone.votes.landmark_spread, equal_nan=True)
+
+
 class Blind(Refiner):
     def refine(self, image, faces):
         return np.full((len(faces), 5, 2), np.nan, np.float32)

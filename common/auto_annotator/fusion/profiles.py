@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from auto_annotator.fusion.candidates import BoolArray
 from auto_annotator.types import LANDMARK_NAMES
-
-BoolArray = npt.NDArray[np.bool_]
 
 EYE_RATIO = 0.55
 """Distance of the eyes over that of eyes and mouth below which a face is in profile. Of faces of WIDER FACE, labelled by eye, the

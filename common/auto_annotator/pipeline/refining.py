@@ -53,7 +53,7 @@ def place_points(image: Image, run: Run, fused: FusedFaces, refiners: Sequence[N
         if knows_profiles(named.refiner):
             unseen |= asked & ~np.isfinite(points).all(axis=(1, 2))
         else:
-            points[hidden.any(axis=1)] = np.nan
+            points[hidden.any(axis=1)] = own[hidden.any(axis=1)] = np.nan
         shown = better_known(shown, points)
         opinions = opinions.with_opinion(points, named.config.landmark_weight)
         apart = np.fmax(apart, own)
