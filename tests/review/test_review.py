@@ -30,7 +30,7 @@ def test_a_good_face_gives_no_reason():
     ({"failed": True}, "few_votes"),
     ({"edges": 8.5}, "boxes_disagree"),
     ({"points": 6.5}, "landmarks_disagree"),
-    ({"box": (100, 100, 120, 120), "edges": 0, "points": 2.1}, "landmarks_disagree"),
+    ({"box": (100, 100, 120, 120), "edges": 0, "points": 3.1}, "landmarks_disagree"),
     ({"landmarks": False}, "no_landmarks"),
     ({"box": (100, 100, 115, 115), "edges": 0, "points": 0}, "tiny"),
     ({"box": (0.5, 100, 100, 200)}, "at_border"),
@@ -49,7 +49,7 @@ def test_at_the_limit_is_still_good():
 
 
 def test_points_that_a_person_could_not_place_better_agree_on_a_small_face():
-    assert reasons(box=(100, 100, 120, 120), edges=0, points=1.9) == ()
+    assert reasons(box=(100, 100, 120, 120), edges=0, points=2.9) == ()
 
 
 def test_unknown_spread_is_no_disagreement():
