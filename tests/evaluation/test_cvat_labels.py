@@ -195,6 +195,8 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotations/>', "document type"),
         ("<annotations><track id='0' label='face'/></annotations>", "CVAT for images 1.1"),
         ("<annotations><image", "not whole XML"),
+        ("<?xml version='1.0' encoding='klingon'?><annotations/>", "unknown encoding"),
+        ("<?xml version='1.0' encoding='gbk'?><annotations/>", "unknown encoding"),
         ("", "not whole XML"),
         ("<html></html>", "expected <annotations>"),
         ("<annotations>" + "<a>" * 40, "nested too deeply"),

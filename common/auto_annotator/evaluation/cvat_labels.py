@@ -170,6 +170,8 @@ def _parse(path: Path) -> _Reader:
         raise ConfigError(f"{path.name}: {stop}") from None
     except expat.ExpatError as error:
         raise ConfigError(f"{path.name}: is not whole XML (line {error.lineno}): export it again") from None
+    except (LookupError, ValueError) as error:
+        raise ConfigError(f"{path.name}: is in an unknown encoding, expected UTF-8: export it again") from error
     except OSError as error:
         raise ConfigError(f"{path.name}: cannot be read ({error.strerror})") from error
     return reader

@@ -40,6 +40,7 @@ def unpacked(path: Path) -> Path:
         raise ConfigError(f"labelled data: got the file {path.name}, expected a folder or a .zip of one")
     folder = Path(tempfile.mkdtemp(prefix="auto-annotator-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    damaged = f"labelled data: {path.name} is damaged or packed in an unknown way: make the zip again"
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.filename.startswith(OF_MACOS)]
@@ -47,8 +48,10 @@ def unpacked(path: Path) -> Path:
             for entry in entries:
                 _write(archive, entry, folder)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, ValueError) as error:
-        raise ConfigError(f"labelled data: {path.name} is damaged or packed in an unknown way: make the zip again") from error
+        raise ConfigError(damaged) from error
     except OSError as error:
+        if error.errno is None:  # bz2 says so of its own data
+            raise ConfigError(damaged) from error
         what = f"labelled data: {path.name} cannot be unpacked ({error.strerror}); TMPDIR may name a larger disk"
         raise ConfigError(what) from error
     inside = [place for place in folder.iterdir() if place.name != OF_FINDER]
