@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_annotator.geometry import iou_matrix, turn_edges, turn_faces
+from auto_annotator.pipeline import orientations
 from auto_annotator.pipeline.orientations import SAME_INSIDE, SAME_IOU, SURE, chosen, joined, less_likely, turned_back
 from auto_annotator.types import Detection, Faces, Votes
 
@@ -298,10 +299,10 @@ def same(a, b):
 
 @given(st.lists(boxes, min_size=1, max_size=4), st.sampled_from([0.1, 0.5, 1.0]))
 def test_of_each_face_the_best_orientation_is_kept_with_the_best_score_shown(lists, odds):
-    orientations = [Faces.of([[x, y, x + w, y + h] for x, y, w, h, _ in rows], [s for *_, s in rows]) for rows in lists]
-    kept = chosen(orientations, odds)
+    found = [Faces.of([[x, y, x + w, y + h] for x, y, w, h, _ in rows], [s for *_, s in rows]) for rows in lists]
+    kept = chosen(found, odds)
     everything = []
-    for number, faces in enumerate(orientations):
+    for number, faces in enumerate(found):
         for row, (score, box) in enumerate(zip(faces.scores, faces.boxes, strict=True)):
             shown = score if number == 0 else np.float32(less_likely(float(score), odds))
             everything.append((-(score if score >= SURE else shown), number, row, box, float(shown)))
@@ -317,14 +318,27 @@ def test_of_each_face_the_best_orientation_is_kept_with_the_best_score_shown(lis
         assert choice.rows.tolist() == [row for row, _ in expected]
         assert choice.scores == pytest.approx([shown for _, shown in expected])
     upright = kept[0]
-    assert upright.scores.tolist() == orientations[0].scores[upright.rows].tolist()
+    assert upright.scores.tolist() == found[0].scores[upright.rows].tolist()
 
 
-def test_many_faces_take_no_time_to_merge():
+def test_of_many_faces_only_neighbours_are_compared(monkeypatch):
+    compared = []
+
+    def counting(boxes, source, plain=orientations._one_face):
+        test = plain(boxes, source)
+
+        def counted(i, j):
+            compared.append(len(i))
+            return test(i, j)
+
+        return counted
+
+    monkeypatch.setattr(orientations, "_one_face", counting)
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 4000, (4, 2500, 2))
-    orientations = [Faces.of(np.concatenate([c, c + 30], axis=1), rng.uniform(0, 1, 2500)) for c in corner]
-    assert sum(len(choice.rows) for choice in chosen(orientations, 0.5)) < 10_000
+    found = [Faces.of(np.concatenate([c, c + 30], axis=1), rng.uniform(0, 1, 2500)) for c in corner]
+    assert sum(len(choice.rows) for choice in chosen(found, 0.5)) < 10_000
+    assert 0 < sum(compared) < 50 * 10_000, "of fifty million pairs"
 
 
 def test_garbage_of_a_turned_look_is_a_problem_of_that_member_alone():
