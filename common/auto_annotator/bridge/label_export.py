@@ -54,6 +54,7 @@ class Exported:
         downloaded: pictures that were not there before.
         failed: frames that cannot be used as pictures, which are left out.
         removed: pictures of earlier runs that no longer count.
+        rows: what `annotations.json` holds, one for each picture.
     """
 
     pictures: int = 0
