@@ -20,11 +20,14 @@ OFFSETS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]
 
 
 class UprightDetector(SquareDetector):
-    """Sees a bright rectangle only if its top third lacks green; its edges lie `grow` pixels off."""
+    """Sees a bright rectangle only if its top third lacks green; its edges lie `grow` pixels off.
 
-    def __init__(self, grow=(0, 0, 0, 0), sideways: float = 0.0) -> None:
+    With `sideways` it sees others too, at that share of the score, with points that lie `astray` pixels off.
+    """
+
+    def __init__(self, grow=(0, 0, 0, 0), sideways: float = 0.0, astray: float = 0.0) -> None:
         super().__init__()
-        self.grow, self.sideways = np.array(grow, float), sideways
+        self.grow, self.sideways, self.astray = np.array(grow, float), sideways, astray
 
     def _one(self, canvas, threshold):
         found = super()._one(canvas, threshold)
@@ -37,6 +40,7 @@ class UprightDetector(SquareDetector):
         keep = np.flatnonzero(np.array(scores) > 0)
         boxes = found.boxes[keep]
         points = boxes[:, None, :2] + OFFSETS * (boxes[:, 2:] - boxes[:, :2])[:, None]
+        points += self.astray * ~np.array([upright for _, upright in rows], bool)[keep, None, None]
         return Faces.of(boxes + self.grow, np.array(scores)[keep], points)
 
 
@@ -143,6 +147,37 @@ def test_a_face_that_fits_better_turned_is_taken_from_there():
     assert len(detection.faces) == 1
     assert detection.faces.scores[0] == pytest.approx(0.54, abs=0.02)  # it is one upright too: no less likely for being found again
     assert detection.faces.landmarks[0, 0, 1] > detection.faces.landmarks[0, 3, 1] + 5  # eyes below the mouth
+
+
+def confused(rotations, astray):
+    """Detectors that like a face as much on its head as upright, but then place its points apart from each other."""
+    detectors = {"a": UprightDetector(sideways=1.0), "b": UprightDetector(sideways=1.0, astray=astray)}
+    return pipeline(detectors, settings={"rotations": rotations})
+
+
+def eyes_below_mouth(detection) -> bool:
+    return bool(detection.faces.landmarks[0, 0, 1] > detection.faces.landmarks[0, 3, 1] + 5)
+
+
+@pytest.mark.parametrize("rotations", ["when_empty", "always"])
+@pytest.mark.parametrize("turn", [0, 2])
+def test_of_equal_scores_the_orientation_stays_in_which_the_detectors_agree_on_the_points(rotations, turn):
+    detection = confused(rotations, astray=25)(scene(turn))
+    assert len(detection.faces) == 1
+    assert eyes_below_mouth(detection) == (turn == 2)
+
+
+@pytest.mark.parametrize(("astray", "looks"), [(25, 4), (5, 1)])
+def test_a_face_whose_points_lie_apart_does_not_stand_upright(astray, looks):
+    detect = confused("when_empty", astray)
+    detect(scene(2))
+    assert [len(m.detector.calls) for m in detect.ensemble.members] == [looks, looks]
+
+
+def test_one_opinion_on_the_points_cannot_tell():
+    detect = pipeline({"a": UprightDetector(sideways=1.0, astray=25)}, settings={"rotations": "when_empty"})
+    detect(scene(2))
+    assert len(detect.ensemble.members[0].detector.calls) == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4000, 1), (1, 4000), (480, 640)])

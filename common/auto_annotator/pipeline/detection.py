@@ -15,6 +15,7 @@ from auto_annotator.config import Settings
 from auto_annotator.ensemble import Ensemble, Member, Plan, build_ensemble
 from auto_annotator.errors import DeviceError, MemberError
 from auto_annotator.fusion.boxes import FusionSettings
+from auto_annotator.fusion.candidates import BoolArray
 from auto_annotator.fusion.faces import FusedFaces, fuse_evidence
 from auto_annotator.pipeline.attention import beside_tiles, smallest_side
 from auto_annotator.pipeline.orientations import (
@@ -25,6 +26,7 @@ from auto_annotator.pipeline.orientations import (
     less_likely,
     rated,
     selected,
+    stands_upright,
     turned_back,
     turned_picture,
 )
@@ -103,14 +105,15 @@ class FaceDetection:
         if all(run.broken(name) for name in self.members):
             raise MemberError("no member answered: " + "; ".join(f"{p.member}: {p.reason}" for p in run.problems.values()))
         fused = self._fuse(run)
-        detection = self._finish(image, run, fused.select(np.flatnonzero(fused.faces.scores >= limit)))
+        shown = fused.select(np.flatnonzero(fused.faces.scores >= limit))
+        detection = self._finish(image, run, shown)
         # Not the caller's threshold: a higher one must never bring faces that a lower one does not show.
-        empty = not (fused.faces.scores >= self.ensemble.config.threshold).any()
+        empty = not (stands_upright(fused) & (fused.faces.scores >= self.ensemble.config.threshold)).any()
         if self.settings.rotations == "off" or (self.settings.rotations == "when_empty" and not empty):
             return detection
-        return self._look_around(image, run, detection, limit)
+        return self._look_around(image, run, detection, stands_upright(shown), limit)
 
-    def _look_around(self, image: Image, run: Run, upright: Detection, limit: float) -> Detection:
+    def _look_around(self, image: Image, run: Run, upright: Detection, stands: BoolArray, limit: float) -> Detection:
         """Look at the turned picture too; of a face that is found in several orientations, the best box stays."""
         looks: list[tuple[Run, FusedFaces]] = []
         for quarters in QUARTERS:
@@ -122,7 +125,8 @@ class FaceDetection:
             run.learn(turned)
         height, width = image.shape[:2]
         back = [faces_turned_back(fused.faces, turned.quarters, width, height) for turned, fused in looks]
-        first, *others = chosen([upright.faces, *back], self.ensemble.config.turned_odds)
+        standing = [stands, *(stands_upright(fused) for _, fused in looks)]
+        first, *others = chosen([upright.faces, *back], self.ensemble.config.turned_odds, standing)
         parts = [selected(upright, first.rows)]
         for choice, (turned, fused) in zip(others, looks, strict=True):
             choice = choice.select(np.flatnonzero(choice.scores >= limit))
