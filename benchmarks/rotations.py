@@ -114,7 +114,7 @@ def points(settings: Settings, step: int) -> None:
     pipeline = FaceDetection.from_settings(settings)
     rows = []
     for turn in range(4):
-        for rotations in ("off", "always"):
+        for rotations in ("off", "when_empty", "always"):
             detect = FaceDetection(pipeline.ensemble, settings.model_copy(update={"rotations": rotations}))
             errors = [error for picture in labelled if (error := point_error(detect, picture, turn)) is not None]
             bad = sum(error > 0.1 for error in errors)
