@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,3 +49,12 @@ def pulled():
         return locate(name, folder)
 
     return path_of
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock for the pipeline that only the detectors of a test move."""
+    clock = SimpleNamespace(now=0.0)
+    for module in ("detection", "progress", "refining"):
+        monkeypatch.setattr(f"auto_annotator.pipeline.{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock

@@ -128,3 +128,21 @@ def similarity_transform(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.ND
 def transform_points(points: FloatArray, matrix: FloatArray) -> FloatArray:
     """(..., 2) points moved by a (2, 3) affine matrix."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
+
+def pose(landmarks: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Yaw and pitch, each (n,), from (n, 5, 2) points; NaN where points are missing or fall together.
+
+    Yaw is how far the nose lies beside the middle line in lengths from eyes to mouth: 0 frontal, 0.3 half turned. Pitch is how far
+    down from the eyes to the mouth the nose lies: 0.53 frontal, less = head up, more = head down. Both are measured along and
+    across the line from the middle of the eyes to the middle of the mouth, so that turning or scaling the picture changes nothing.
+    """
+    points = np.asarray(landmarks, np.float64)
+    eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
+    down, nose = mouth - eyes, points[:, 2] - eyes
+    squared = (down**2).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        yaw = (nose[:, 0] * down[:, 1] - nose[:, 1] * down[:, 0]) / squared
+        pitch = (nose * down).sum(axis=1) / squared
+    known = np.isfinite(yaw) & np.isfinite(pitch)
+    return np.where(known, yaw, np.nan), np.where(known, pitch, np.nan)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.errors import ConfigError
-from auto_annotator.geometry import box_sides
+from auto_annotator.geometry import box_sides, pose
 from auto_annotator.types import Faces, Float32Array, Image
 
 Float64Array = npt.NDArray[np.float64]
@@ -49,8 +49,8 @@ class FaceMeasures:
         side: (n,) geometric mean side of the box in pixels.
         score: (n,) detection score, 0..1.
         sharpness: (n,) energy of the Laplacian of the aligned crop over the variance of its grey values.
-        yaw: (n,) how far the nose lies beside the middle line, in lengths from eyes to mouth: 0 frontal, 0.3 half turned.
-        pitch: (n,) how far down from the eyes to the mouth the nose lies: 0.53 frontal, less = head up, more = head down.
+        yaw: (n,) `pose`, how far the nose lies beside the middle line, in lengths from eyes to mouth: 0 frontal, 0.3 half turned.
+        pitch: (n,) `pose`, how far down from the eyes to the mouth the nose lies: 0.53 frontal, less = head up, more = head down.
         agreement: by member, (n,) cosine of the vectors of the crop and of the mirrored crop.
         strength: by member, (n,) length of the raw vector.
     """
@@ -78,23 +78,6 @@ def sharpness(crop: Image) -> float:
     inner = grey[low[0] : high[0], low[1] : high[1]]
     laplacian = inner[:-2, 1:-1] + inner[2:, 1:-1] + inner[1:-1, :-2] + inner[1:-1, 2:] - 4 * inner[1:-1, 1:-1]
     return float((laplacian**2).mean() / (inner.var() + _FLAT))
-
-
-def pose(landmarks: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """Yaw and pitch as in `FaceMeasures` from (n, 5, 2) points; NaN where points are missing or fall together.
-
-    Both are measured along and across the line from the middle of the eyes to the middle of the mouth, so that turning or scaling
-    the picture changes nothing.
-    """
-    points = np.asarray(landmarks, np.float64)
-    eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
-    down, nose = mouth - eyes, points[:, 2] - eyes
-    squared = (down**2).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        yaw = (nose[:, 0] * down[:, 1] - nose[:, 1] * down[:, 0]) / squared
-        pitch = (nose * down).sum(axis=1) / squared
-    known = np.isfinite(yaw) & np.isfinite(pitch)
-    return np.where(known, yaw, np.nan), np.where(known, pitch, np.nan)
 
 
 def measure(

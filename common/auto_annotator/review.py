@@ -160,8 +160,8 @@ class IdentitySettings:
             are not recognised at one in 10,000 false ones; unshrunk 0.2 %.
         sharpness_below: `quality.sharpness` of the crop: between those of faces of 16 px (0.0045) and of 20 px (0.0078); the
             unshrunk photos have 0.05 to 0.3.
-        yaw_above: `quality.pose`; there the tip of the nose lies below the farther eye, turned by some 40 degrees.
-        pitch_above: distance from a level face, `quality.pose`.
+        yaw_above: `geometry.pose`; there the tip of the nose lies below the farther eye, turned by some 40 degrees.
+        pitch_above: distance from a level face, `geometry.pose`.
         mirror_above: angle between crop and mirrored crop over that of a typical face. Above 1.35 lie 2 % of the photos, half of
             those with the eyes covered, and three in four of those with one half covered; a mask over the mouth is not seen.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from fakes import SquareDetector, picture, pipeline
@@ -56,15 +54,6 @@ def test_their_silence_about_large_faces_counts():
     views = [{**VIEWS[0]}, {**VIEWS[1]}, {**VIEWS[2], "tile": 900}]
     detection = pipeline({"a": OnlyInTiles()}, views=views, threshold=0.1)(picture(SIDE, SIDE, [LARGE]))
     assert detection.faces.scores[0] == pytest.approx(0.3, abs=0.02)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock for the pipeline that only the detectors of these tests move."""
-    clock = SimpleNamespace(now=0.0)
-    for module in ("detection", "progress"):
-        monkeypatch.setattr(f"auto_annotator.pipeline.{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
-    return clock
 
 
 class Timed(SquareDetector):

@@ -1,7 +1,6 @@
 """Faces on their side and upside down: fake detectors that know upright faces only, in pictures turned every way."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,15 +221,6 @@ def test_a_member_that_broke_upright_is_not_asked_again():
     assert "few_votes" in detection.reasons[0]
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that only the detectors move."""
-    clock = SimpleNamespace(now=0.0)
-    for module in ("detection", "progress"):
-        monkeypatch.setattr(f"auto_annotator.pipeline.{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
-    return clock
-
-
 class Slow(UprightDetector):
     """Takes a second for each look."""
 
@@ -390,3 +380,19 @@ def test_what_is_more_likely_no_face_does_not_drive_an_upright_box_out():
     faint, upright = Faces.of([[0, 0, 10, 13]], [0.49]), Faces.of([[0, 0, 13, 10]], [0.4])
     assert [c.rows.tolist() for c in chosen([upright, faint], 0.25)] == [[0], []]
     assert [c.rows.tolist() for c in chosen([upright, Faces.of(faint.boxes, [0.5])], 0.25)] == [[], [0]]
+
+
+def test_a_refiner_that_broke_upright_is_not_asked_again():
+    class Breaks:
+        calls = 0
+
+        def refine(self, image, faces):
+            self.calls += 1
+            raise ValueError
+
+    refiner = Breaks()
+    detection = pipeline({"a": UprightDetector()}, refiners={"r": refiner}, settings={"rotations": "always"}, threshold=0.1)(
+        scene(0, 2)
+    )
+    assert len(detection.faces) == 2 and refiner.calls == 1
+    assert [(p.member, p.detail) for p in detection.problems] == [("r", "ValueError")]

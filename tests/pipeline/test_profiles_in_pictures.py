@@ -5,6 +5,7 @@ import pytest
 from fakes import SquareDetector, picture, pipeline
 
 from auto_annotator.detectors.base import Capabilities
+from auto_annotator.pipeline.points import FacePoints
 from auto_annotator.types import Faces
 
 IMAGE = picture(640, 480, [(50, 60, 130, 140)])
@@ -147,3 +148,11 @@ def test_a_refiner_whose_looks_lie_apart_is_flagged_and_its_mean_counts():
     limit = {"landmark_spread_above": 0.028}
     flagged = pipeline({"a": SquareDetector()}, refiners={"r": Doubting(FRONTAL)}, review=limit)(LARGE)
     assert "landmarks_disagree" in flagged.reasons[0]
+
+
+def test_boxes_in_profile_are_left_to_those_who_know_profiles_also_without_a_detectors_points():
+    detect = pipeline({"a": Pointless()}, refiners={"knows": Refiner(PROFILE), "frontal": FrontalOnly(FRONTAL)})
+    found = detect(IMAGE)
+    assert found.faces.landmarks[0] == pytest.approx(placed(found.faces, PROFILE)[0], abs=1e-3)
+    drawn = Faces.of([[100, 100, 200, 200]], [1.0])
+    assert FacePoints(detect.ensemble.refiners)(IMAGE, drawn.boxes)[0] == pytest.approx(placed(drawn, PROFILE)[0], abs=1e-3)

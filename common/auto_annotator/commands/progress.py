@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+from auto_annotator.errors import AutoAnnotatorError
 
 TICK = 0.8
 """Seconds between two refreshes: the clock of the bar shows that the command is alive."""
@@ -29,6 +31,36 @@ def progress_bar(total: int | None, unit: str, what: str, *, every: float = TICK
     given: dict[str, Any] = {"disable": None, "file": sys.stderr, "leave": False, "mininterval": 0.2, "miniters": 1} | options
     with tqdm(total=total, unit=unit, desc=what, **given) as bar, _ticking(bar, every):
         yield bar
+
+
+@contextmanager
+def resumable_bar(total: int, unit: str, what: str, *, goes_on: str) -> Iterator[Callable[[int], None]]:
+    """A bar whose work can be taken up again; whatever ends it early says how far it came and that it can.
+
+    Args:
+        total: how many units there are.
+        unit: of what is counted, singular.
+        what: what is being done.
+        goes_on: what the same command does next time, after a semicolon.
+
+    Yields:
+        What to call with the number of units that were dealt with.
+    """
+    done = 0
+
+    def dealt_with(units: int) -> None:
+        nonlocal done
+        done += units  # a bar that is not shown does not count
+        bar.update(units)
+
+    with progress_bar(total, unit, what) as bar:
+        try:
+            yield dealt_with
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted: {done} of {total} {unit}s are done; {goes_on}") from None
+        except AutoAnnotatorError as error:
+            error.args = (f"{error}; {done} of {total} {unit}s are done; {goes_on}",)
+            raise
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auto_annotator.fusion.candidates import BoolArray
+from auto_annotator.geometry import pose
 from auto_annotator.types import LANDMARK_NAMES
 
 EYE_RATIO = 0.55
@@ -39,12 +40,10 @@ def sides_hidden(landmarks: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
         nothing, mirroring it swaps the two.
     """
     points = np.asarray(landmarks, np.float64).reshape(-1, len(LANDMARK_NAMES), 2)
-    eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
-    down, nose, across = mouth - eyes, points[:, 2] - eyes, points[:, 1] - points[:, 0]
-    length = _length(down)
+    down, across = points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1), points[:, 1] - points[:, 0]
+    aside, _ = pose(points)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        profile = _length(across) / length < EYE_RATIO
-        aside = (nose[:, 0] * down[:, 1] - nose[:, 1] * down[:, 0]) / length**2
+        profile = _length(across) / _length(down) < EYE_RATIO
         return profile & (aside < -NOSE_ASIDE), profile & (aside > NOSE_ASIDE)
 
 

@@ -105,13 +105,13 @@ class FaceDetection:
         if all(run.broken(name) for name in self.members):
             raise MemberError("no member answered: " + "; ".join(f"{p.member}: {p.reason}" for p in run.problems.values()))
         fused = self._fuse(run)
-        shown = fused.select(np.flatnonzero(fused.faces.scores >= limit))
-        detection = self._finish(image, run, shown)
+        shown, stands = np.flatnonzero(fused.faces.scores >= limit), stands_upright(fused)
+        detection = self._finish(image, run, fused.select(shown))
         # Not the caller's threshold: a higher one must never bring faces that a lower one does not show.
-        empty = not (stands_upright(fused) & (fused.faces.scores >= self.ensemble.config.threshold)).any()
+        empty = not (stands & (fused.faces.scores >= self.ensemble.config.threshold)).any()
         if self.settings.rotations == "off" or (self.settings.rotations == "when_empty" and not empty):
             return detection
-        return self._look_around(image, run, detection, stands_upright(shown), limit)
+        return self._look_around(image, run, detection, stands[shown], limit)
 
     def _look_around(self, image: Image, run: Run, upright: Detection, stands: BoolArray, limit: float) -> Detection:
         """Look at the turned picture too; of a face that is found in several orientations, the best box stays."""

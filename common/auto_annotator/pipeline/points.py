@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from auto_annotator.ensemble import NamedRefiner
 from auto_annotator.fusion.landmarks import LandmarkOpinions, fuse_landmarks
+from auto_annotator.landmarks.base import knows_profiles
 from auto_annotator.pipeline.progress import problem_of
+from auto_annotator.pipeline.refining import better_known, profiles
 from auto_annotator.types import Faces, Float32Array, Image
 
 log = logging.getLogger(__name__)
@@ -43,10 +45,13 @@ class FacePoints:
         points = np.full((len(edges), 5, 2), np.nan, np.float32)
         for _ in range(LOOKS if self._refiners and len(edges) else 0):
             faces = Faces(boxes=edges, scores=np.ones(len(edges), np.float32), landmarks=points)
-            opinions = LandmarkOpinions.none(len(edges))
+            opinions, shown = LandmarkOpinions.none(len(edges)), faces
             for named in self._refiners:
                 try:
-                    opinions = opinions.with_opinion(named.refiner.refine(image, faces), named.config.landmark_weight)
+                    found = named.refiner.refine(image, shown)
+                    if not knows_profiles(named.refiner):
+                        found = np.where(profiles(faces, shown)[:, None, None], np.float32(np.nan), found)
+                    opinions, shown = opinions.with_opinion(found, named.config.landmark_weight), better_known(shown, found)
                 except Exception as error:
                     problem = problem_of(named.config.name, error)
                     log.warning("refiner %s left out for this picture: %s (%s)", named.config.name, problem.reason, problem.detail)

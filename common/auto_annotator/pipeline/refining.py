@@ -45,7 +45,7 @@ def place_points(image: Image, run: Run, fused: FusedFaces, refiners: Sequence[N
     Detectors tell profiles (`fusion.profiles`); refiners that do not know them have no say there.
     """
     faces, opinions, shown = fused.faces, fused.opinions, fused.faces
-    hidden, unseen = hidden_points(faces.landmarks), np.zeros(len(faces), np.bool_)
+    unseen = np.zeros(len(faces), np.bool_)
     apart = np.full((len(faces), 5), np.nan, np.float32)
     for named in refiners:
         start = time.perf_counter()
@@ -53,7 +53,8 @@ def place_points(image: Image, run: Run, fused: FusedFaces, refiners: Sequence[N
         if knows_profiles(named.refiner):
             unseen |= asked & ~np.isfinite(points).all(axis=(1, 2))
         else:
-            points[hidden.any(axis=1)] = own[hidden.any(axis=1)] = np.nan
+            profile = profiles(faces, shown)
+            points[profile] = own[profile] = np.nan
         shown = better_known(shown, points)
         opinions = opinions.with_opinion(points, named.config.landmark_weight)
         apart = np.fmax(apart, own)
@@ -61,19 +62,25 @@ def place_points(image: Image, run: Run, fused: FusedFaces, refiners: Sequence[N
     landmarks, spread = faces.landmarks, fused.votes.landmark_spread
     if refiners:
         landmarks, spread = fuse_landmarks(opinions, faces.boxes)
-    hidden = np.where(faces.has_landmarks[:, None], hidden, hidden_points(landmarks))  # no detector's points: a refiner's
+    hidden = hidden_points(np.where(faces.has_landmarks[:, None, None], faces.landmarks, landmarks))
     return PlacedPoints(landmarks=landmarks, spread=np.fmax(spread, apart), hidden=hidden, unseen=unseen)
+
+
+def profiles(faces: Faces, shown: Faces) -> npt.NDArray[np.bool_]:
+    """(n,) which faces are in profile: by the detectors' points, or without any by those of the refiners so far (`shown`)."""
+    points = np.where(faces.has_landmarks[:, None, None], faces.landmarks, shown.landmarks)
+    return np.asarray(hidden_points(points).any(axis=1))
 
 
 def _ask(image: Image, run: Run, named: NamedRefiner, faces: Faces) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_]]:
     """Points of one refiner and the spread of its looks, NaN for faces that it could not judge; and which faces it was shown.
 
-    It is shown none if it breaks, and none of those for which there is no time left.
+    It is shown none if it breaks, or did when the picture stood upright, and none of those for which there is no time left.
     """
     name, count = named.config.name, len(faces)
     points, spread = np.full((count, 5, 2), np.nan, np.float32), np.full((count, 5), np.nan, np.float32)
     asked = np.zeros(count, np.bool_)
-    for first in range(0, count, REFINE_CHUNK):
+    for first in range(0, 0 if run.broken(name) else count, REFINE_CHUNK):
         if time.perf_counter() > run.deadline:
             run.problems[name] = Problem(member=name, reason="out_of_time", detail=f"{count - first} faces left out")
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect
-from auto_annotator.commands.progress import progress_bar
+from auto_annotator.commands.progress import resumable_bar
 from auto_annotator.config import load_settings
 from auto_annotator.cvat.labels import FACE
 from auto_annotator.errors import ConfigError
@@ -71,27 +71,11 @@ def export(server: Server, scope: Sequence[Finished], args: argparse.Namespace) 
     Raises:
         ServerError: if the server cannot be reached any more.
     """
-    from auto_annotator.bridge.errors import ServerError
     from auto_annotator.bridge.label_export import export_labels
 
-    done, total = 0, sum(len(one.jobs) for one in scope)
-
-    def dealt_with(frames: int) -> None:
-        nonlocal done
-        done += frames  # a bar that is not shown does not count
-        bar.update(frames)
-
-    def so_far() -> str:
-        return f"{done} of {total} frames are done; the same command goes on from there"
-
-    limit = load_settings().max_pixels
-    with progress_bar(total, "frame", "downloading") as bar:
-        try:
-            return export_labels(server, scope, args.output, label=args.label, max_pixels=limit, progress=dealt_with)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted: {so_far()}") from None
-        except ServerError as error:
-            raise ServerError(f"{error}; {so_far()}", status=error.status) from error
+    total, limit = sum(len(one.jobs) for one in scope), load_settings().max_pixels
+    with resumable_bar(total, "frame", "downloading", goes_on="the same command goes on from there") as dealt_with:
+        return export_labels(server, scope, args.output, label=args.label, max_pixels=limit, progress=dealt_with)
 
 
 def told(done: Exported, scope: Sequence[Finished]) -> list[str]:

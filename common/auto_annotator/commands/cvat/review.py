@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from auto_annotator.commands.cvat.options import add_scope_options, add_server_options, connect, number, tasks_in_scope
 from auto_annotator.commands.cvat.page_options import add_page_options, check_folder, fetch_pictures, server_of
-from auto_annotator.commands.progress import progress_bar
+from auto_annotator.commands.progress import progress_bar, resumable_bar
 from auto_annotator.cvat.labels import FACE
-from auto_annotator.errors import AutoAnnotatorError, ConfigError
+from auto_annotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from auto_annotator.bridge.faces import PulledFace
@@ -170,22 +170,8 @@ def _issues(server: Server, entries: Sequence[Entry], *, dry_run: bool) -> None:
     """Open the issues with a bar; whatever ends it early says how far it came."""
     from auto_annotator.bridge.issues import open_issues
 
-    done = 0
-
-    def told(faces: int) -> None:
-        nonlocal done
-        done += faces  # a bar that is not shown does not count
-        bar.update(faces)
-
-    def so_far() -> str:
-        return f"{done} of {len(entries)} faces are done; the same command goes on, no face gets two"
-
-    with progress_bar(len(entries), "face", "issues") as bar:
-        try:
-            outcome = open_issues(server, entries, dry_run=dry_run, progress=told)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted: {so_far()}") from None
-        except AutoAnnotatorError as error:
-            raise type(error)(f"{error}; {so_far()}") from error
+    goes_on = "the same command goes on, no face gets two"
+    with resumable_bar(len(entries), "face", "issues", goes_on=goes_on) as told:
+        outcome = open_issues(server, entries, dry_run=dry_run, progress=told)
     verb = "would be opened" if dry_run else "opened"
     sys.stderr.write(f"{outcome.opened} issues {verb}, {outcome.had_one} faces had one\n")
